@@ -1,0 +1,37 @@
+// Package drivers serves Strake's own routes below /strake/v1: drivers and
+// traces.
+package drivers
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/strakehq/strake/sdk/trace"
+)
+
+// Driver is the state of one driver as the daemon sees it.
+type Driver struct {
+	Kind         string
+	Name         string
+	Version      string
+	Path         string
+	Pid          int
+	Status       string // "ready", "degraded", "failed", "starting", "hung"
+	Reason       string // why not ready
+	Default      bool   // serves its kind when nobody names another
+	Capabilities []string
+	Restarts     int
+	StartedAt    time.Time
+	LogPath      string
+	Schema       json.RawMessage `json:",omitempty"`
+	Options      json.RawMessage `json:",omitempty"`
+}
+
+// Backend is what the routes call.
+type Backend interface {
+	Drivers(ctx context.Context) ([]Driver, error)
+	Driver(ctx context.Context, name string) (Driver, error)
+	// Trace returns the spans of a trace of the last minutes.
+	Trace(ctx context.Context, traceID string) ([]trace.Span, error)
+}

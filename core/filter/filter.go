@@ -1,0 +1,74 @@
+// Package filter parses and matches the filters query parameter of the Docker
+// Engine API, a JSON object from filter name to values.
+package filter
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/containerd/errdefs"
+)
+
+// Args are parsed filters: name → set of values. The zero value matches
+// everything.
+type Args map[string][]string
+
+// Parse reads the query parameter. Both forms of the API are understood:
+// {"name":["v"]} and, from clients before 1.22, {"name":{"v":true}}. A name
+// that is not in known is ErrInvalidArgument.
+func Parse(param string, known ...string) (Args, error) {
+	if param == "" {
+		return nil, nil
+	}
+	a := Args{}
+	if err := json.Unmarshal([]byte(param), (*map[string][]string)(&a)); err != nil {
+		var old map[string]map[string]bool
+		if json.Unmarshal([]byte(param), &old) != nil {
+			return nil, fmt.Errorf("filters: not a JSON object of lists: %w: %w", err, errdefs.ErrInvalidArgument)
+		}
+		a = Args{}
+		for k, set := range old {
+			for v, on := range set {
+				if on {
+					a[k] = append(a[k], v)
+				}
+			}
+		}
+	}
+	for k := range a {
+		if !slices.Contains(known, k) {
+			return nil, fmt.Errorf("invalid filter %q: known filters are %s: %w", k, strings.Join(slices.Sorted(slices.Values(known)), ", "), errdefs.ErrInvalidArgument)
+		}
+	}
+	return a, nil
+}
+
+// Has says whether filter name was given.
+func (a Args) Has(name string) bool { return len(a[name]) > 0 }
+
+// Get returns the values of filter name.
+func (a Args) Get(name string) []string { return a[name] }
+
+// Any says whether filter name was not given or one of its values satisfies
+// match.
+func (a Args) Any(name string, match func(value string) bool) bool {
+	return !a.Has(name) || slices.ContainsFunc(a[name], match)
+}
+
+// Labels says whether all label filters ("key" or "key=value") hold.
+func (a Args) Labels(labels map[string]string) bool {
+	for _, l := range a["label"] {
+		k, want, hasValue := strings.Cut(l, "=")
+		got, ok := labels[k]
+		if !ok || hasValue && got != want {
+			return false
+		}
+	}
+	return true
+}
+
+// Names lists the filters given, sorted.
+func (a Args) Names() []string { return slices.Sorted(maps.Keys(a)) }
