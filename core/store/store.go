@@ -18,6 +18,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // Migration turns the records of the schema before it into those of its own.
@@ -44,7 +45,7 @@ func Open(path string, migrations []Migration) (*Store, error) {
 		return nil, fmt.Errorf("store %s: %w", path, err)
 	}
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: 5 * time.Second, FreelistType: bolt.FreelistMapType})
-	if errors.Is(err, bolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("store %s: in use, is another straked running on this state directory?: %w", path, errdefs.ErrUnavailable)
 	}
 	if err != nil {
