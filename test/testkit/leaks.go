@@ -1,0 +1,96 @@
+package testkit
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+)
+
+// Leaks lists what exists on the machine on behalf of this host: processes with
+// its directory in their arguments (its registry aside), mounts below it,
+// cgroups of its own, and links in its namespace that it did not begin with.
+// Each entry is a line for people to read.
+func (h *Host) Leaks() []string {
+	h.tb.Helper()
+	var found []string
+	for _, look := range []func() ([]string, error){h.processes, h.mounts, h.cgroups, h.links} {
+		l, err := look()
+		if err != nil {
+			h.tb.Fatalf("look for leaks: %v", err)
+		}
+		found = append(found, l...)
+	}
+	return found
+}
+
+func (h *Host) processes() (found []string, err error) {
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range dirs {
+		args, err := os.ReadFile(filepath.Join(d, "cmdline"))
+		if err != nil {
+			continue // it ended
+		}
+		line := string(bytes.ReplaceAll(args, []byte{0}, []byte{' '}))
+		if strings.Contains(line, h.Dir) && !strings.HasPrefix(line, "docker-registry ") {
+			found = append(found, "process "+filepath.Base(d)+": "+line)
+		}
+	}
+	return found, nil
+}
+
+func (h *Host) mounts() (found []string, err error) {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if strings.Contains(s.Text(), h.Dir) {
+			found = append(found, "mount "+s.Text())
+		}
+	}
+	return found, nil
+}
+
+func (h *Host) cgroups() (found []string, err error) {
+	parents, err := filepath.Glob("/sys/fs/cgroup/*" + h.cgroup)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range append(parents, "/sys/fs/cgroup"+h.cgroup) {
+		err := filepath.WalkDir(p, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				found = append(found, "cgroup "+path)
+			}
+			return nil // cgroups vanish while one looks
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+func (h *Host) links() (found []string, err error) {
+	err = h.ns.Do(func() error {
+		links, err := netlink.LinkList()
+		for _, l := range links {
+			switch name := l.Attrs().Name; name {
+			case "lo", "ext0", "ifb0", "ifb1":
+			default:
+				found = append(found, fmt.Sprintf("link %s (%s)", name, l.Type()))
+			}
+		}
+		return err
+	})
+	return found, err
+}
