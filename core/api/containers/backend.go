@@ -25,9 +25,9 @@ type Backend interface {
 // Lifecycle changes containers.
 type Lifecycle interface {
 	Create(ctx context.Context, name, platform string, r container.CreateRequest) (container.CreateResponse, error)
-	// Start fails with httperr.ErrNotModified when the container runs.
+	// Start fails with errdefs.ErrNotModified when the container runs.
 	Start(ctx context.Context, ref string) error
-	// Stop fails with httperr.ErrNotModified when it does not run.
+	// Stop fails with errdefs.ErrNotModified when it does not run.
 	Stop(ctx context.Context, ref string, o StopOptions) error
 	Restart(ctx context.Context, ref string, o StopOptions) error
 	// Kill sends a signal by name or number; empty is SIGKILL.
