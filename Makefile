@@ -1,0 +1,124 @@
+# Strake. `make help` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := all
+
+BIN      := $(CURDIR)/bin
+BUILD    := $(CURDIR)/.build
+TOOLS    := $(BUILD)/tools
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GO       ?= go
+LDFLAGS  := -s -w -X github.com/strakehq/strake/sdk/version.Version=$(VERSION)
+GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+
+GOLANGCI_VERSION := v2.15.0
+BUF_VERSION      := v1.75.0
+
+PROGRAMS := cmd/strake cmd/straked cmd/strake-shim cmd/strake-conformance \
+            plugins/storage-overlay plugins/runtime-runc plugins/net-bridge plugins/registry-http \
+            plugins/examples/storage-copy
+
+.PHONY: all
+all: build ## build everything (default)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: build
+build: ## build all programs into bin/
+	@mkdir -p $(BIN)
+	@for p in $(PROGRAMS); do \
+		name=$$(basename $$p); case $$p in plugins/*) name=strake-$$name;; esac; \
+		$(GOBUILD) -o $(BIN)/$$name ./$$p; \
+	done
+
+.PHONY: cross
+cross: ## compile for amd64 and arm64 without keeping the result
+	@for arch in amd64 arm64; do GOARCH=$$arch CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/... ./plugins/... ; done
+
+.PHONY: install
+install: build ## install into /usr/local
+	install -d /usr/local/bin /usr/local/libexec/strake
+	install -m 0755 $(BIN)/strake $(BIN)/straked /usr/local/bin/
+	install -m 0755 $(filter-out $(BIN)/strake $(BIN)/straked,$(wildcard $(BIN)/strake-*)) /usr/local/libexec/strake/
+
+# --- the main job ---------------------------------------------------------
+
+.PHONY: run
+run: system build ## set up and run nginx: the main job from end to end
+	@test/demo/run
+
+.PHONY: stop
+stop: ## take down what `make run` started and leave nothing behind
+	@test/demo/stop
+
+# --- tests ----------------------------------------------------------------
+
+.PHONY: test
+test: system test-system build lint vet-cross unit integration ## set up and pass all tests
+
+.PHONY: unit
+unit: ## unit and contract tests, with the race detector
+	$(GO) test -race -timeout 10m ./core/... ./sdk/... ./cmd/... ./plugins/... ./test/arch/...
+
+.PHONY: integration
+integration: build ## whole product on real parts: daemon, registry, docker CLI, leak check
+	$(GO) test -count=1 -p 1 -timeout 20m ./test/...
+
+.PHONY: conformance
+conformance: build ## the conformance kit against the four drivers
+	$(GO) test -count=1 -run Conformance ./plugins/...
+
+.PHONY: bench
+bench: ## micro-benchmarks of the hot paths
+	$(GO) test -run '^$$' -bench . -benchmem ./core/... ./sdk/... ./plugins/...
+
+FUZZTIME ?= 10s
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME
+	@for pkg in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
+		for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$pkg/*_test.go | sed 's/func //'); do \
+			echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; done
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint ## golangci-lint
+	$(TOOLS)/golangci-lint run ./...
+
+.PHONY: vet-cross
+vet-cross: ## the other architecture compiles
+	GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
+
+.PHONY: generate
+generate: $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc ## generate code from sdk/proto
+	PATH=$(TOOLS):$$PATH buf lint
+	PATH=$(TOOLS):$$PATH buf generate
+
+# --- tools and packages ---------------------------------------------------
+
+$(TOOLS)/golangci-lint:
+	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+$(TOOLS)/buf:
+	GOBIN=$(TOOLS) $(GO) install github.com/bufbuild/buf/cmd/buf@$(BUF_VERSION)
+
+$(TOOLS)/protoc-gen-go:
+	GOBIN=$(TOOLS) $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go
+
+$(TOOLS)/protoc-gen-go-grpc:
+	GOBIN=$(TOOLS) $(GO) install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
+
+.PHONY: system
+system: ## install the Debian packages that Strake and its demonstration need
+	@test/demo/packages runc iptables nftables iproute2 procps tini docker-registry curl ca-certificates
+
+.PHONY: test-system
+test-system: ## install the Debian packages that the tests need
+	@test/demo/packages crun busybox-static openssl apache2-utils gcc libc6-dev
+	@test/demo/docker-cli
+
+.PHONY: clean
+clean: ## remove what the build made
+	rm -rf $(BIN) $(BUILD)
