@@ -85,7 +85,7 @@ func (h *Host) links() (found []string, err error) {
 		links, err := netlink.LinkList()
 		for _, l := range links {
 			switch name := l.Attrs().Name; name {
-			case "lo", "ext0", "ifb0", "ifb1":
+			case "lo", "ext0", "ext1", "ifb0", "ifb1":
 			default:
 				found = append(found, fmt.Sprintf("link %s (%s)", name, l.Type()))
 			}

@@ -17,8 +17,8 @@ import (
 // and all processes in it have ended.
 type Namespace struct{ file *os.File }
 
-// NewNamespace makes a namespace with its loopback up and a dummy link "ext0"
-// with address 198.51.100.1/24, so that the host has an address besides
+// NewNamespace makes a namespace with its loopback up and a link "ext0"
+// with address 198.51.100.1/24 (a veth whose other end leads nowhere), so that the host has an address besides
 // loopback and a default route.
 func NewNamespace(tb testing.TB) *Namespace {
 	tb.Helper()
@@ -53,8 +53,15 @@ func setUpLinks() error {
 	if err := netlink.LinkSetUp(lo); err != nil {
 		return err
 	}
-	ext := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "ext0"}}
+	ext := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "ext0"}, PeerName: "ext1"}
 	if err := netlink.LinkAdd(ext); err != nil {
+		return err
+	}
+	peer, err := netlink.LinkByName("ext1")
+	if err != nil {
+		return err
+	}
+	if err := netlink.LinkSetUp(peer); err != nil {
 		return err
 	}
 	addr, err := netlink.ParseAddr("198.51.100.1/24")

@@ -24,7 +24,7 @@ const registryPort = "5000"
 
 // seed makes a registry's storage directory with the test images once for all
 // tests of a process; every host gets a copy.
-var seed = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // one seed per test process
+var seed = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(Root(), ".build", "registry-seed")
 	return dir, Seed(context.Background(), dir, filepath.Join(Root(), ".build", "debs"))
 })
@@ -90,7 +90,7 @@ func serve(ctx context.Context, dir string) (addr string, stop func() error, err
 		if err := cmd.Process.Kill(); err != nil {
 			return err
 		}
-		cmd.Wait() //nolint:errcheck // always "signal: killed"
+		cmd.Wait() // always "signal: killed"
 		return nil
 	}
 	for range 500 {
@@ -123,7 +123,7 @@ func (h *Host) startRegistry() {
 	h.registry, h.Registry = cmd, "127.0.0.1:"+registryPort
 	h.tb.Cleanup(func() {
 		if err := cmd.Process.Kill(); err == nil {
-			cmd.Wait() //nolint:errcheck // always "signal: killed"
+			cmd.Wait() // always "signal: killed"
 		}
 	})
 	client := h.HTTP()
