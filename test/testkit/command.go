@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 )
 
@@ -20,7 +21,16 @@ func (r Result) Out() string { return strings.TrimSpace(r.Stdout) }
 // Docker runs the docker CLI against the daemon.
 func (h *Host) Docker(args ...string) Result {
 	h.tb.Helper()
-	return h.Run(h.Command("docker", args...))
+	return h.Run(h.Command(dockerCLI(), args...))
+}
+
+// dockerCLI is the machine's docker CLI or, where there is none, the one that
+// make test-system unpacks.
+func dockerCLI() string {
+	if p, err := exec.LookPath("docker"); err == nil {
+		return p
+	}
+	return filepath.Join(Root(), ".build", "docker-cli", "usr", "bin", "docker")
 }
 
 // Strake runs the strake CLI against the daemon.

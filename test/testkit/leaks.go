@@ -94,3 +94,14 @@ func (h *Host) links() (found []string, err error) {
 	})
 	return found, err
 }
+
+// FirewallRules returns what is in the namespace's firewall, in nft's words;
+// chains and tables without a rule do not count.
+func (h *Host) FirewallRules() string {
+	h.tb.Helper()
+	r := h.Run(h.Command("nft", "list", "ruleset"))
+	if r.Code != 0 {
+		h.tb.Fatalf("nft list ruleset: %s", r.Stderr)
+	}
+	return r.Out()
+}

@@ -65,6 +65,28 @@ func WithConfig(toml string) Option { return func(h *Host) { h.extra = toml } }
 // WithEnv adds variables to the daemon's environment.
 func WithEnv(env ...string) Option { return func(h *Host) { h.env = append(h.env, env...) } }
 
+// WithCrun makes /sys/fs/cgroup/hugetlb exist while the test runs: Debian's crun
+// does not start without it on hosts with cgroup v1.
+func WithCrun() Option {
+	return func(h *Host) {
+		const dir = "/sys/fs/cgroup/hugetlb"
+		if _, err := os.Stat("/sys/fs/cgroup/memory"); err != nil {
+			return // cgroup v2
+		}
+		if _, err := os.Stat(dir); err == nil {
+			return
+		}
+		h.tb.Cleanup(func() {
+			if err := errors.Join(syscall.Unmount(dir, 0), os.Remove(dir)); err != nil {
+				h.tb.Errorf("clean up: %v", err)
+			}
+		})
+		if err := errors.Join(os.Mkdir(dir, 0o755), syscall.Mount("cgroup", dir, "cgroup", 0, "hugetlb")); err != nil {
+			h.tb.Fatalf("mount %s: %v", dir, err)
+		}
+	}
+}
+
 // New makes a host with a running registry and no daemon yet. All of it ends
 // with the test.
 func New(tb testing.TB, opts ...Option) *Host {
@@ -221,6 +243,17 @@ func Alive(pid int) bool {
 	}
 	_, after, _ := bytes.Cut(b, []byte(") "))
 	return !bytes.HasPrefix(after, []byte("Z"))
+}
+
+// Teardown stops the daemon and has everything undone that outlives it:
+// containers, networks, firewall rules.
+func (h *Host) Teardown() {
+	h.tb.Helper()
+	h.Stop()
+	r := h.Run(h.Command(Bin("straked"), "--config", filepath.Join(h.Dir, "config.toml"), "--teardown"))
+	if r.Code != 0 {
+		h.tb.Errorf("straked --teardown: %s%s", r.Stdout, r.Stderr)
+	}
 }
 
 // Pid is the daemon's process id.
