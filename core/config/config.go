@@ -9,6 +9,7 @@
 package config
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -42,6 +43,8 @@ type Config struct {
 	StopContainersOnExit bool `toml:"stop_containers_on_exit"`
 	// ShutdownTimeout bounds an orderly end of the daemon.
 	ShutdownTimeout Duration `toml:"shutdown_timeout"`
+	// CgroupParent is the cgroup under which containers' cgroups are made.
+	CgroupParent string `toml:"cgroup_parent"`
 	// Labels show in docker info, as key=value.
 	Labels []string `toml:"labels"`
 	// Containers are defaults for containers that do not say otherwise.
@@ -82,8 +85,6 @@ type Containers struct {
 	DNS        []string `toml:"dns"`
 	DNSSearch  []string `toml:"dns_search"`
 	DNSOptions []string `toml:"dns_options"`
-	// CgroupParent is the cgroup under which containers' cgroups are made.
-	CgroupParent string `toml:"cgroup_parent"`
 	// ShmSize is the size of /dev/shm.
 	ShmSize Size `toml:"shm_size"`
 	// Init runs an init inside every container; --init=false undoes it.
@@ -135,11 +136,11 @@ func base() *Config {
 		RunDir:          "/run/strake",
 		LogLevel:        "info",
 		SocketGroup:     "strake",
+		CgroupParent:    "/strake",
 		ShutdownTimeout: Duration(15 * time.Second),
 		Containers: Containers{
 			LogMaxSize:   20 << 20,
 			LogMaxFiles:  5,
-			CgroupParent: "/strake",
 			ShmSize:      64 << 20,
 		},
 	}
@@ -155,6 +156,19 @@ func (c *Config) complete() {
 			d.have.Driver = d.name
 		}
 	}
+}
+
+// SearchDirs returns PluginDirs or, when there are none, where drivers are
+// installed: beside the running program and in the libexec directories.
+func (c *Config) SearchDirs() []string {
+	if len(c.PluginDirs) > 0 {
+		return c.PluginDirs
+	}
+	dirs := []string{"/usr/local/libexec/strake", "/usr/libexec/strake"}
+	if exe, err := os.Executable(); err == nil {
+		dirs = append([]string{filepath.Dir(exe)}, dirs...)
+	}
+	return dirs
 }
 
 // APIHosts returns Hosts or, when there are none, the socket in RunDir.

@@ -43,6 +43,7 @@ func (v *validator) daemon(c *Config) {
 	if c.StateDir == c.RunDir {
 		v.fault("run_dir", "is %q as state_dir is, the two must differ", c.RunDir)
 	}
+	v.absolute("cgroup_parent", c.CgroupParent)
 	for _, d := range c.PluginDirs {
 		v.absolute("plugin_dirs", d)
 	}
@@ -118,7 +119,6 @@ func (v *validator) containers(c Containers) {
 	if c.ShmSize < 1 {
 		v.fault("containers.shm_size", "must be above 0")
 	}
-	v.absolute("containers.cgroup_parent", c.CgroupParent)
 	for _, d := range c.DNS {
 		if _, err := netip.ParseAddr(d); err != nil {
 			v.fault("containers.dns", "%q is not an IP address", d)
