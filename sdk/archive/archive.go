@@ -1,0 +1,98 @@
+// Package archive unpacks OCI layers into directories and makes layers from
+// directories (OCI image specification, "Image Layer Filesystem Changeset").
+//
+// Unpack is safe for archives from strangers: whatever their names, links and
+// headers say, nothing outside the destination is read or written. It is built
+// for speed, too: parent directories are resolved once, by openat2(2) with
+// RESOLVE_IN_ROOT, and kept as descriptors, so that an entry costs the few
+// system calls that make it and no walk of its path.
+//
+// Symbolic links in the parents of a name are followed as a process would
+// follow them whose root is the destination.
+//
+// It needs Linux 5.6 and privileges to change owners and make device nodes.
+package archive
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Whiteouts says what becomes of the entries that remove files of lower
+// layers.
+type Whiteouts int
+
+const (
+	// Delete applies whiteouts to a directory that holds the lower layers'
+	// files already: they are removed.
+	Delete Whiteouts = iota
+	// Overlay keeps whiteouts in the form of overlayfs, in a directory that
+	// becomes one of its layers: character devices 0/0 and the extended
+	// attribute trusted.overlay.opaque.
+	Overlay
+)
+
+// Names of whiteouts (OCI image specification, "Whiteouts").
+const (
+	whiteoutPrefix = ".wh."
+	opaqueMarker   = ".wh..wh..opq"
+	metaPrefix     = ".wh..wh." // AUFS's own files, of no use to anybody else
+)
+
+const (
+	opaqueXattr = "trusted.overlay.opaque"
+	paxXattr    = "SCHILY.xattr."
+	maxName     = 4095 // PATH_MAX without its NUL
+)
+
+// Options qualify Unpack.
+type Options struct {
+	Whiteouts Whiteouts
+}
+
+// Result says what Unpack did.
+type Result struct {
+	// Bytes of file content written.
+	Bytes int64
+	// Entries applied, whiteouts counted.
+	Entries int64
+	// Implicit lists, in mode Overlay, directories that the archive uses
+	// without an entry of their own, "." for the root. They were made with
+	// mode 0755, owner root; in the merged tree they must take the
+	// attributes that the lower layers give them. See Inherit.
+	Implicit []string
+}
+
+// EntryError is a failure with one entry of an archive.
+type EntryError struct {
+	Entry string // name as in the archive
+	Err   error
+}
+
+// Error names the entry, cut to a readable length.
+func (e *EntryError) Error() string {
+	name := e.Entry
+	if len(name) > 256 {
+		name = name[:253] + "..."
+	}
+	return fmt.Sprintf("entry %q: %v", name, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *EntryError) Unwrap() error { return e.Err }
+
+// InvalidError says that the archive, not the machine, is at fault.
+type InvalidError struct{ Reason string }
+
+// Error returns the reason.
+func (e *InvalidError) Error() string { return e.Reason }
+
+func invalid(format string, args ...any) error {
+	return &InvalidError{Reason: fmt.Sprintf(format, args...)}
+}
+
+// reservedXattr reports whether overlayfs would take the attribute for one of
+// its own marks. Archives must not set them.
+func reservedXattr(name string) bool {
+	return strings.HasPrefix(name, "trusted.overlay.") || strings.HasPrefix(name, "user.overlay.")
+}

@@ -1,0 +1,178 @@
+package archive
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// openDirsMax bounds the descriptors that one Unpack holds.
+const openDirsMax = 128
+
+// dirent is an open directory inside the root.
+type dirent struct {
+	fd     int
+	ino    uint64
+	setgid bool   // new files take the directory's group
+	used   uint64 // tick of the last use
+}
+
+// path names the directory for calls that take no descriptor.
+func (d *dirent) path() string { return "/proc/self/fd/" + strconv.Itoa(d.fd) }
+
+// dirCache resolves names to directories, and remembers the ones used last.
+type dirCache struct {
+	root *dirent
+	open map[string]*dirent
+	tick uint64
+	// dropped were forgotten while perhaps in use; sweep closes them.
+	dropped []*dirent
+}
+
+func openDirs(root string) (*dirCache, error) {
+	fd, err := openRetry(func() (int, error) {
+		return unix.Open(root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	})
+	if err != nil {
+		return nil, err
+	}
+	d, err := newDirent(fd)
+	if err != nil {
+		return nil, err
+	}
+	return &dirCache{root: d, open: map[string]*dirent{}}, nil
+}
+
+// newDirent takes fd over, also when it fails.
+func newDirent(fd int) (*dirent, error) {
+	var st unix.Stat_t
+	if err := ignoringEINTR(func() error { return unix.Fstat(fd, &st) }); err != nil {
+		return nil, errors.Join(fmt.Errorf("stat: %w", err), unix.Close(fd))
+	}
+	return &dirent{fd: fd, ino: st.Ino, setgid: st.Mode&unix.S_ISGID != 0}, nil
+}
+
+// find resolves name to an existing directory, as in a process whose root is
+// the destination.
+func (c *dirCache) find(name string) (*dirent, error) {
+	if name == "." {
+		return c.root, nil
+	}
+	c.tick++
+	if d, ok := c.open[name]; ok {
+		d.used = c.tick
+		return d, nil
+	}
+	fd, err := openInRoot(c.root.fd, name, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return nil, err
+	}
+	return c.put(name, fd)
+}
+
+// child opens base in dir, not following a symbolic link, as name.
+func (c *dirCache) child(dir *dirent, name, base string) (*dirent, error) {
+	fd, err := openRetry(func() (int, error) {
+		return unix.Openat(dir.fd, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.put(name, fd)
+}
+
+func (c *dirCache) put(name string, fd int) (*dirent, error) {
+	d, err := newDirent(fd)
+	if err != nil {
+		return nil, err
+	}
+	if old, ok := c.open[name]; ok {
+		c.dropped = append(c.dropped, old)
+	} else if len(c.open) >= openDirsMax {
+		c.evict()
+	}
+	c.tick++
+	d.used = c.tick
+	c.open[name] = d
+	return d, nil
+}
+
+// evict drops the directory that was not used for the longest time.
+func (c *dirCache) evict() {
+	var oldest string
+	for name, d := range c.open {
+		if oldest == "" || d.used < c.open[oldest].used {
+			oldest = name
+		}
+	}
+	c.dropped = append(c.dropped, c.open[oldest])
+	delete(c.open, oldest)
+}
+
+// forget drops all names: one of them may have led through something that is
+// gone.
+func (c *dirCache) forget() {
+	for name, d := range c.open {
+		c.dropped = append(c.dropped, d)
+		delete(c.open, name)
+	}
+}
+
+// sweep closes dropped directories. No directory from before may be used
+// after it.
+func (c *dirCache) sweep() error {
+	var errs []error
+	for _, d := range c.dropped {
+		errs = append(errs, unix.Close(d.fd))
+	}
+	c.dropped = c.dropped[:0]
+	return errors.Join(errs...)
+}
+
+func (c *dirCache) close() error {
+	c.forget()
+	return errors.Join(c.sweep(), unix.Close(c.root.fd))
+}
+
+// openInRoot opens name below the directory root and never anything else:
+// absolute links and ".." end at root.
+func openInRoot(root int, name string, flags uint64) (int, error) {
+	how := unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	return openAt2(root, name, &how)
+}
+
+// againMax bounds the retries after EAGAIN, which openat2 returns when a rename
+// anywhere on the system ran beside the resolution of "..".
+const againMax = 10000
+
+func openAt2(dir int, name string, how *unix.OpenHow) (int, error) {
+	for i := 0; ; i++ {
+		fd, err := unix.Openat2(dir, name, how)
+		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.EAGAIN) && i < againMax {
+			continue
+		}
+		if errors.Is(err, unix.ENOSYS) {
+			return -1, fmt.Errorf("openat2: %w: layers cannot be unpacked safely before Linux 5.6", err)
+		}
+		return fd, err
+	}
+}
+
+func openRetry(open func() (int, error)) (int, error) {
+	for {
+		fd, err := open()
+		if !errors.Is(err, unix.EINTR) {
+			return fd, err
+		}
+	}
+}
+
+func ignoringEINTR(f func() error) error {
+	for {
+		if err := f(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}

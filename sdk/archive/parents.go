@@ -1,0 +1,127 @@
+package archive
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// parent returns the directory name, made with its parents where missing: mode
+// 0755, owned by root, as Docker makes them.
+func (u *unpacker) parent(name string) (*dirent, error) {
+	if name == "." {
+		return u.dirs.root, nil
+	}
+	if d, ok := u.dirs.open[name]; ok {
+		u.dirs.tick++
+		d.used = u.dirs.tick
+		return d, nil
+	}
+	d, err := u.dirs.find(name)
+	if errors.Is(err, unix.ENOENT) || (errors.Is(err, unix.ENOTDIR) && u.opts.Whiteouts == Overlay) {
+		return u.makeParent(name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("parent directory %q: %w", name, parentError(err))
+	}
+	return d, u.markParent(name)
+}
+
+// markParent notes that this archive has something below name, which a
+// whiteout of name must spare.
+func (u *unpacker) markParent(name string) error {
+	if u.seen == nil {
+		return nil
+	}
+	up, base := split(name)
+	d, err := u.parent(up)
+	if err != nil {
+		return err
+	}
+	u.seen.add(d.ino, base)
+	return nil
+}
+
+func (u *unpacker) makeParent(name string) (*dirent, error) {
+	up, base := split(name)
+	dir, err := u.parent(up)
+	if err != nil {
+		return nil, err
+	}
+	made, err := u.makeDir(dir, base)
+	if err != nil {
+		return nil, fmt.Errorf("parent directory %q: %w", name, err)
+	}
+	d, err := u.dirs.child(dir, name, base)
+	if err != nil {
+		return nil, fmt.Errorf("parent directory %q: %w", name, parentError(err))
+	}
+	u.seen.add(dir.ino, base)
+	if !made {
+		return d, nil
+	}
+	u.implicit[d.ino] = name
+	if dir.setgid {
+		if err := unix.Fchown(d.fd, 0, 0); err != nil {
+			return nil, fmt.Errorf("parent directory %q: change owner: %w", name, err)
+		}
+	}
+	if err := unix.Fchmod(d.fd, 0o755); err != nil {
+		return nil, fmt.Errorf("parent directory %q: change mode: %w", name, err)
+	}
+	return d, nil
+}
+
+func parentError(err error) error {
+	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("%w: %w", invalid("not a directory"), err)
+	}
+	return err
+}
+
+// makeDir makes directory base unless it is there; made says which. A whiteout
+// in its place becomes an opaque directory.
+func (u *unpacker) makeDir(dir *dirent, base string) (made bool, err error) {
+	mkdir := func() error { return unix.Mkdirat(dir.fd, base, 0o755) }
+	err = ignoringEINTR(mkdir)
+	if !errors.Is(err, unix.EEXIST) {
+		return err == nil, err
+	}
+	st, err := lstatAt(dir.fd, base)
+	if err != nil || st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return false, err
+	}
+	if u.opts.Whiteouts != Overlay || !isOverlayWhiteout(st) {
+		return false, nil // the caller learns by opening it
+	}
+	return true, u.makeOpaque(dir, base)
+}
+
+// makeOpaque puts an opaque directory in the place of what is there.
+func (u *unpacker) makeOpaque(dir *dirent, base string) error {
+	if err := u.remove(dir, base); err != nil {
+		return err
+	}
+	if err := unix.Mkdirat(dir.fd, base, 0o755); err != nil {
+		return err
+	}
+	return setOpaque(dir.path() + "/" + base)
+}
+
+func setOpaque(path string) error {
+	if err := unix.Lsetxattr(path, opaqueXattr, []byte("y"), 0); err != nil {
+		return fmt.Errorf("mark as opaque: %w", err)
+	}
+	return nil
+}
+
+func isOverlayWhiteout(st unix.Stat_t) bool {
+	return st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0
+}
+
+func lstatAt(dir int, base string) (unix.Stat_t, error) {
+	var st unix.Stat_t
+	err := ignoringEINTR(func() error { return unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	return st, err
+}

@@ -1,0 +1,256 @@
+package archive
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	readBuffer = 256 << 10
+	copyBuffer = 128 << 10
+)
+
+// Unpack applies an uncompressed layer to the directory root. It reads r to
+// its end. When it fails, root is left half done; errors about an entry are
+// EntryErrors, and wrap an InvalidError when the archive is at fault.
+func Unpack(ctx context.Context, root string, r io.Reader, o Options) (res Result, err error) {
+	dirs, err := openDirs(root)
+	if err != nil {
+		return Result{}, fmt.Errorf("directory %s: open: %w", root, err)
+	}
+	defer func() { err = errors.Join(err, dirs.close()) }()
+	u := &unpacker{
+		ctx: ctx, opts: o, dirs: dirs,
+		buf:      make([]byte, copyBuffer),
+		times:    map[uint64]dirTime{},
+		implicit: map[uint64]string{},
+	}
+	if o.Whiteouts == Delete {
+		u.seen = newSeen()
+	}
+	in := bufio.NewReaderSize(r, readBuffer)
+	if err := u.entries(tar.NewReader(in)); err != nil {
+		return u.res, err
+	}
+	if _, err := io.Copy(io.Discard, in); err != nil { // padding after the end mark
+		return u.res, fmt.Errorf("read to the end: %w", err)
+	}
+	err = u.finish()
+	return u.res, err
+}
+
+// unpacker is the state of one Unpack.
+type unpacker struct {
+	ctx  context.Context //nolint:containedctx // stands for one call
+	opts Options
+	dirs *dirCache
+	buf  []byte
+	res  Result
+
+	// times are the directories' times, applied last, by inode number: a
+	// later entry for the same directory replaces the former's.
+	times map[uint64]dirTime
+	// implicit are directories made for want of an entry, by inode number.
+	implicit map[uint64]string
+	rootSeen bool
+	// seen holds what this archive made, in mode Delete only: whiteouts do
+	// not touch it.
+	seen *seen
+}
+
+type dirTime struct {
+	name         string
+	atime, mtime time.Time
+}
+
+func (u *unpacker) entries(tr *tar.Reader) error {
+	for {
+		if err := context.Cause(u.ctx); err != nil {
+			return err
+		}
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return headerError(err)
+		}
+		if h.Typeflag == tar.TypeXGlobalHeader {
+			continue
+		}
+		if err := u.entry(h, tr); err != nil {
+			return &EntryError{Entry: h.Name, Err: err}
+		}
+	}
+}
+
+func headerError(err error) error {
+	if errors.Is(err, tar.ErrHeader) || errors.Is(err, tar.ErrFieldTooLong) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("read a header: %w: %w", invalid("malformed archive"), err)
+	}
+	return fmt.Errorf("read a header: %w", err)
+}
+
+// entry applies one entry.
+func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
+	name, err := cleanName(h.Name)
+	if err != nil {
+		return err
+	}
+	if aufsMeta(name) {
+		return nil
+	}
+	u.res.Entries++
+	if err := u.dirs.sweep(); err != nil {
+		return err
+	}
+	if name == "." {
+		return u.rootEntry(h)
+	}
+	parent, base := split(name)
+	dir, err := u.parent(parent)
+	if err != nil {
+		return err
+	}
+	switch {
+	case base == opaqueMarker:
+		return u.opaque(dir)
+	case isWhiteout(base):
+		return u.whiteout(dir, base[len(whiteoutPrefix):])
+	case h.Typeflag == tar.TypeChar && h.Devmajor == 0 && h.Devminor == 0:
+		// overlayfs's own whiteout, in a layer made by a plain tar of an
+		// upper directory; it can mean nothing else in any mode.
+		return u.whiteout(dir, base)
+	}
+	if err := u.create(dir, name, base, h, content); err != nil {
+		return err
+	}
+	u.seen.add(dir.ino, base)
+	return nil
+}
+
+func (u *unpacker) rootEntry(h *tar.Header) error {
+	if h.Typeflag != tar.TypeDir {
+		return invalid("the root is not a directory")
+	}
+	u.rootSeen = true
+	return u.dirMeta(u.dirs.root, ".", h)
+}
+
+// create makes the object that h describes, in place of what is there.
+func (u *unpacker) create(dir *dirent, name, base string, h *tar.Header, content io.Reader) error {
+	switch h.Typeflag {
+	case tar.TypeDir:
+		return u.mkdir(dir, name, base, h)
+	case tar.TypeReg, tar.TypeRegA, tar.TypeCont, tar.TypeGNUSparse: //nolint:staticcheck // archives have TypeRegA
+		return u.file(dir, base, h, content)
+	case tar.TypeSymlink:
+		if h.Linkname == "" {
+			return invalid("symbolic link without a target")
+		}
+		make := func() error { return unix.Symlinkat(h.Linkname, dir.fd, base) }
+		if err := u.replace(dir, base, make); err != nil {
+			return fmt.Errorf("make symbolic link: %w", err)
+		}
+		return u.meta(dir, base, h)
+	case tar.TypeLink:
+		return u.link(dir, base, h)
+	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
+		make := func() error { return unix.Mknodat(dir.fd, base, nodeMode(h), nodeDev(h)) }
+		if err := u.replace(dir, base, make); err != nil {
+			return fmt.Errorf("make node: %w", err)
+		}
+		return u.meta(dir, base, h)
+	default:
+		return invalid("unknown entry type %q", h.Typeflag)
+	}
+}
+
+// replace runs make and, when something is in the way, again without it.
+func (u *unpacker) replace(dir *dirent, base string, make func() error) error {
+	err := ignoringEINTR(make)
+	if !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	if err := u.remove(dir, base); err != nil {
+		return err
+	}
+	return ignoringEINTR(make)
+}
+
+// remove removes base with all that is below it. Descriptors that were found
+// by way of it are forgotten.
+func (u *unpacker) remove(dir *dirent, base string) error {
+	st, err := lstatAt(dir.fd, base)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := removeAllAt(u.ctx, dir.fd, base, nil); err != nil {
+		return fmt.Errorf("replace: %w", err)
+	}
+	u.seen.drop(dir.ino, base)
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR, unix.S_IFLNK:
+		u.dirs.forget()
+	}
+	return nil
+}
+
+// finish gives the directories their times, after their last child, and lists
+// the implicit ones.
+func (u *unpacker) finish() error {
+	for ino, t := range u.times {
+		if err := context.Cause(u.ctx); err != nil {
+			return err
+		}
+		err := u.still(t.name, ino, func(d *dirent) error { return futimens(d.fd, t.atime, t.mtime) })
+		if err != nil {
+			return &EntryError{Entry: t.name, Err: fmt.Errorf("set times: %w", err)}
+		}
+	}
+	if u.opts.Whiteouts != Overlay {
+		return nil
+	}
+	if !u.rootSeen {
+		u.res.Implicit = append(u.res.Implicit, ".")
+	}
+	for ino, name := range u.implicit {
+		err := u.still(name, ino, func(*dirent) error {
+			u.res.Implicit = append(u.res.Implicit, name)
+			return nil
+		})
+		if err != nil {
+			return &EntryError{Entry: name, Err: err}
+		}
+	}
+	sort.Strings(u.res.Implicit)
+	return nil
+}
+
+// still calls f when name is the directory ino, not replaced by a later entry.
+func (u *unpacker) still(name string, ino uint64, f func(*dirent) error) error {
+	if err := u.dirs.sweep(); err != nil {
+		return err
+	}
+	d, err := u.dirs.find(name)
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
+		return nil
+	case err != nil:
+		return err
+	case d.ino != ino:
+		return nil
+	}
+	return f(d)
+}
