@@ -139,9 +139,9 @@ func base() *Config {
 		CgroupParent:    "/strake",
 		ShutdownTimeout: Duration(15 * time.Second),
 		Containers: Containers{
-			LogMaxSize:   20 << 20,
-			LogMaxFiles:  5,
-			ShmSize:      64 << 20,
+			LogMaxSize:  20 << 20,
+			LogMaxFiles: 5,
+			ShmSize:     64 << 20,
 		},
 	}
 }
