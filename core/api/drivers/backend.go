@@ -31,7 +31,11 @@ type Driver struct {
 // Backend is what the routes call.
 type Backend interface {
 	Drivers(ctx context.Context) ([]Driver, error)
+	// Driver finds one by "name" or, where two kinds share it, "kind.name".
 	Driver(ctx context.Context, name string) (Driver, error)
+	// Restart replaces a driver's process by one of the binary that is
+	// installed now, and returns when that is ready.
+	Restart(ctx context.Context, name string) (Driver, error)
 	// Trace returns the spans of a trace of the last minutes.
 	Trace(ctx context.Context, traceID string) ([]trace.Span, error)
 }
