@@ -209,9 +209,9 @@ func (x *ResolveRequest) GetReference() string {
 type ResolveResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// JSON: an OCI descriptor.
-	Descriptor_   []byte `protobuf:"bytes,1,opt,name=descriptor,proto3" json:"descriptor,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	DescriptorJson []byte `protobuf:"bytes,1,opt,name=descriptor_json,json=descriptorJson,proto3" json:"descriptor_json,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ResolveResponse) Reset() {
@@ -244,9 +244,9 @@ func (*ResolveResponse) Descriptor() ([]byte, []int) {
 	return file_strake_registry_v1_registry_proto_rawDescGZIP(), []int{3}
 }
 
-func (x *ResolveResponse) GetDescriptor_() []byte {
+func (x *ResolveResponse) GetDescriptorJson() []byte {
 	if x != nil {
-		return x.Descriptor_
+		return x.DescriptorJson
 	}
 	return nil
 }
@@ -306,10 +306,10 @@ func (x *GetManifestRequest) GetReference() string {
 type GetManifestResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// JSON: an OCI descriptor.
-	Descriptor_   []byte `protobuf:"bytes,1,opt,name=descriptor,proto3" json:"descriptor,omitempty"`
-	Content       []byte `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	DescriptorJson []byte `protobuf:"bytes,1,opt,name=descriptor_json,json=descriptorJson,proto3" json:"descriptor_json,omitempty"`
+	Content        []byte `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetManifestResponse) Reset() {
@@ -342,9 +342,9 @@ func (*GetManifestResponse) Descriptor() ([]byte, []int) {
 	return file_strake_registry_v1_registry_proto_rawDescGZIP(), []int{5}
 }
 
-func (x *GetManifestResponse) GetDescriptor_() []byte {
+func (x *GetManifestResponse) GetDescriptorJson() []byte {
 	if x != nil {
-		return x.Descriptor_
+		return x.DescriptorJson
 	}
 	return nil
 }
@@ -411,9 +411,9 @@ func (x *StatBlobRequest) GetDigest() string {
 type StatBlobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// JSON: an OCI descriptor.
-	Descriptor_   []byte `protobuf:"bytes,1,opt,name=descriptor,proto3" json:"descriptor,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	DescriptorJson []byte `protobuf:"bytes,1,opt,name=descriptor_json,json=descriptorJson,proto3" json:"descriptor_json,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *StatBlobResponse) Reset() {
@@ -446,9 +446,9 @@ func (*StatBlobResponse) Descriptor() ([]byte, []int) {
 	return file_strake_registry_v1_registry_proto_rawDescGZIP(), []int{7}
 }
 
-func (x *StatBlobResponse) GetDescriptor_() []byte {
+func (x *StatBlobResponse) GetDescriptorJson() []byte {
 	if x != nil {
-		return x.Descriptor_
+		return x.DescriptorJson
 	}
 	return nil
 }
@@ -457,11 +457,11 @@ type FetchBlobRequest struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Repository *Repository            `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
 	// JSON: an OCI descriptor.
-	Descriptor_   []byte `protobuf:"bytes,2,opt,name=descriptor,proto3" json:"descriptor,omitempty"`
-	Offset        int64  `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
-	Stream        string `protobuf:"bytes,4,opt,name=stream,proto3" json:"stream,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	DescriptorJson []byte `protobuf:"bytes,2,opt,name=descriptor_json,json=descriptorJson,proto3" json:"descriptor_json,omitempty"`
+	Offset         int64  `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
+	Stream         string `protobuf:"bytes,4,opt,name=stream,proto3" json:"stream,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *FetchBlobRequest) Reset() {
@@ -501,9 +501,9 @@ func (x *FetchBlobRequest) GetRepository() *Repository {
 	return nil
 }
 
-func (x *FetchBlobRequest) GetDescriptor_() []byte {
+func (x *FetchBlobRequest) GetDescriptorJson() []byte {
 	if x != nil {
-		return x.Descriptor_
+		return x.DescriptorJson
 	}
 	return nil
 }
@@ -562,10 +562,10 @@ type PushBlobRequest struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Repository *Repository            `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
 	// JSON: an OCI descriptor.
-	Descriptor_   []byte `protobuf:"bytes,2,opt,name=descriptor,proto3" json:"descriptor,omitempty"`
-	Stream        string `protobuf:"bytes,3,opt,name=stream,proto3" json:"stream,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	DescriptorJson []byte `protobuf:"bytes,2,opt,name=descriptor_json,json=descriptorJson,proto3" json:"descriptor_json,omitempty"`
+	Stream         string `protobuf:"bytes,3,opt,name=stream,proto3" json:"stream,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *PushBlobRequest) Reset() {
@@ -605,9 +605,9 @@ func (x *PushBlobRequest) GetRepository() *Repository {
 	return nil
 }
 
-func (x *PushBlobRequest) GetDescriptor_() []byte {
+func (x *PushBlobRequest) GetDescriptorJson() []byte {
 	if x != nil {
-		return x.Descriptor_
+		return x.DescriptorJson
 	}
 	return nil
 }
@@ -764,10 +764,10 @@ type PutManifestRequest struct {
 	Repository *Repository            `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
 	Reference  string                 `protobuf:"bytes,2,opt,name=reference,proto3" json:"reference,omitempty"`
 	// JSON: an OCI descriptor.
-	Descriptor_   []byte `protobuf:"bytes,3,opt,name=descriptor,proto3" json:"descriptor,omitempty"`
-	Content       []byte `protobuf:"bytes,4,opt,name=content,proto3" json:"content,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	DescriptorJson []byte `protobuf:"bytes,3,opt,name=descriptor_json,json=descriptorJson,proto3" json:"descriptor_json,omitempty"`
+	Content        []byte `protobuf:"bytes,4,opt,name=content,proto3" json:"content,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *PutManifestRequest) Reset() {
@@ -814,9 +814,9 @@ func (x *PutManifestRequest) GetReference() string {
 	return ""
 }
 
-func (x *PutManifestRequest) GetDescriptor_() []byte {
+func (x *PutManifestRequest) GetDescriptorJson() []byte {
 	if x != nil {
-		return x.Descriptor_
+		return x.DescriptorJson
 	}
 	return nil
 }
@@ -1015,9 +1015,9 @@ func (x *ListReferrersRequest) GetArtifactType() string {
 type ListReferrersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// JSON: OCI descriptors.
-	Descriptors   [][]byte `protobuf:"bytes,1,rep,name=descriptors,proto3" json:"descriptors,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	DescriptorsJson [][]byte `protobuf:"bytes,1,rep,name=descriptors_json,json=descriptorsJson,proto3" json:"descriptors_json,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ListReferrersResponse) Reset() {
@@ -1050,9 +1050,9 @@ func (*ListReferrersResponse) Descriptor() ([]byte, []int) {
 	return file_strake_registry_v1_registry_proto_rawDescGZIP(), []int{19}
 }
 
-func (x *ListReferrersResponse) GetDescriptors() [][]byte {
+func (x *ListReferrersResponse) GetDescriptorsJson() [][]byte {
 	if x != nil {
-		return x.Descriptors
+		return x.DescriptorsJson
 	}
 	return nil
 }
@@ -1172,47 +1172,37 @@ const file_strake_registry_v1_registry_proto_rawDesc = "" +
 	"\n" +
 	"repository\x18\x01 \x01(\v2\x1e.strake.registry.v1.RepositoryR\n" +
 	"repository\x12\x1c\n" +
-	"\treference\x18\x02 \x01(\tR\treference\"1\n" +
-	"\x0fResolveResponse\x12\x1e\n" +
-	"\n" +
-	"descriptor\x18\x01 \x01(\fR\n" +
-	"descriptor\"r\n" +
+	"\treference\x18\x02 \x01(\tR\treference\":\n" +
+	"\x0fResolveResponse\x12'\n" +
+	"\x0fdescriptor_json\x18\x01 \x01(\fR\x0edescriptorJson\"r\n" +
 	"\x12GetManifestRequest\x12>\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\v2\x1e.strake.registry.v1.RepositoryR\n" +
 	"repository\x12\x1c\n" +
-	"\treference\x18\x02 \x01(\tR\treference\"O\n" +
-	"\x13GetManifestResponse\x12\x1e\n" +
-	"\n" +
-	"descriptor\x18\x01 \x01(\fR\n" +
-	"descriptor\x12\x18\n" +
+	"\treference\x18\x02 \x01(\tR\treference\"X\n" +
+	"\x13GetManifestResponse\x12'\n" +
+	"\x0fdescriptor_json\x18\x01 \x01(\fR\x0edescriptorJson\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\fR\acontent\"i\n" +
 	"\x0fStatBlobRequest\x12>\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\v2\x1e.strake.registry.v1.RepositoryR\n" +
 	"repository\x12\x16\n" +
-	"\x06digest\x18\x02 \x01(\tR\x06digest\"2\n" +
-	"\x10StatBlobResponse\x12\x1e\n" +
-	"\n" +
-	"descriptor\x18\x01 \x01(\fR\n" +
-	"descriptor\"\xa2\x01\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\";\n" +
+	"\x10StatBlobResponse\x12'\n" +
+	"\x0fdescriptor_json\x18\x01 \x01(\fR\x0edescriptorJson\"\xab\x01\n" +
 	"\x10FetchBlobRequest\x12>\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\v2\x1e.strake.registry.v1.RepositoryR\n" +
-	"repository\x12\x1e\n" +
-	"\n" +
-	"descriptor\x18\x02 \x01(\fR\n" +
-	"descriptor\x12\x16\n" +
+	"repository\x12'\n" +
+	"\x0fdescriptor_json\x18\x02 \x01(\fR\x0edescriptorJson\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x16\n" +
 	"\x06stream\x18\x04 \x01(\tR\x06stream\"\x13\n" +
-	"\x11FetchBlobResponse\"\x89\x01\n" +
+	"\x11FetchBlobResponse\"\x92\x01\n" +
 	"\x0fPushBlobRequest\x12>\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\v2\x1e.strake.registry.v1.RepositoryR\n" +
-	"repository\x12\x1e\n" +
-	"\n" +
-	"descriptor\x18\x02 \x01(\fR\n" +
-	"descriptor\x12\x16\n" +
+	"repository\x12'\n" +
+	"\x0fdescriptor_json\x18\x02 \x01(\fR\x0edescriptorJson\x12\x16\n" +
 	"\x06stream\x18\x03 \x01(\tR\x06stream\"\x12\n" +
 	"\x10PushBlobResponse\"~\n" +
 	"\x10MountBlobRequest\x12>\n" +
@@ -1222,15 +1212,13 @@ const file_strake_registry_v1_registry_proto_rawDesc = "" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04from\x18\x03 \x01(\tR\x04from\"-\n" +
 	"\x11MountBlobResponse\x12\x18\n" +
-	"\amounted\x18\x01 \x01(\bR\amounted\"\xac\x01\n" +
+	"\amounted\x18\x01 \x01(\bR\amounted\"\xb5\x01\n" +
 	"\x12PutManifestRequest\x12>\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\v2\x1e.strake.registry.v1.RepositoryR\n" +
 	"repository\x12\x1c\n" +
-	"\treference\x18\x02 \x01(\tR\treference\x12\x1e\n" +
-	"\n" +
-	"descriptor\x18\x03 \x01(\fR\n" +
-	"descriptor\x12\x18\n" +
+	"\treference\x18\x02 \x01(\tR\treference\x12'\n" +
+	"\x0fdescriptor_json\x18\x03 \x01(\fR\x0edescriptorJson\x12\x18\n" +
 	"\acontent\x18\x04 \x01(\fR\acontent\"\x15\n" +
 	"\x13PutManifestResponse\"Q\n" +
 	"\x0fListTagsRequest\x12>\n" +
@@ -1244,9 +1232,9 @@ const file_strake_registry_v1_registry_proto_rawDesc = "" +
 	"repository\x18\x01 \x01(\v2\x1e.strake.registry.v1.RepositoryR\n" +
 	"repository\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12#\n" +
-	"\rartifact_type\x18\x03 \x01(\tR\fartifactType\"9\n" +
-	"\x15ListReferrersResponse\x12 \n" +
-	"\vdescriptors\x18\x01 \x03(\fR\vdescriptors\"e\n" +
+	"\rartifact_type\x18\x03 \x01(\tR\fartifactType\"B\n" +
+	"\x15ListReferrersResponse\x12)\n" +
+	"\x10descriptors_json\x18\x01 \x03(\fR\x0fdescriptorsJson\"e\n" +
 	"\fLoginRequest\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12A\n" +
 	"\vcredentials\x18\x02 \x01(\v2\x1f.strake.registry.v1.CredentialsR\vcredentials\";\n" +
