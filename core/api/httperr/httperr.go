@@ -77,12 +77,13 @@ func Message(err error) string {
 	return msg
 }
 
-// Write answers a request with an error and returns the status.
-func Write(w http.ResponseWriter, err error) (status int, writeErr error) {
-	status = Status(err)
+// Write answers a request with an error. An error of its own means that the
+// client did not get it.
+func Write(w http.ResponseWriter, err error) error {
+	status := Status(err)
 	if status == http.StatusNotModified {
 		w.WriteHeader(status) // has no body
-		return status, nil
+		return nil
 	}
-	return status, httpjson.Write(w, status, common.ErrorResponse{Message: Message(err)})
+	return httpjson.Write(w, status, common.ErrorResponse{Message: Message(err)})
 }

@@ -1,0 +1,36 @@
+package hijack
+
+import (
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// awaitHangup waits until a peer that has ended its input is gone altogether,
+// or until the connection's read deadline. A unix socket says so with POLLHUP;
+// TCP does not, there the next write finds out.
+func awaitHangup(c net.Conn) {
+	if wrapped, ok := c.(interface{ NetConn() net.Conn }); ok { // TLS
+		c = wrapped.NetConn()
+	}
+	raw, ok := rawConn(c)
+	if !ok {
+		return
+	}
+	// The error is the deadline's, or that of a connection closed under us.
+	_ = raw.Read(func(fd uintptr) bool { //nolint:errcheck // see above
+		p := []unix.PollFd{{Fd: int32(fd)}}
+		n, err := unix.Poll(p, 0)
+		return err != nil && err != unix.EINTR || n > 0 && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+	})
+}
+
+func rawConn(c any) (syscall.RawConn, bool) {
+	s, ok := c.(syscall.Conn)
+	if !ok {
+		return nil, false
+	}
+	raw, err := s.SyscallConn()
+	return raw, err == nil
+}
