@@ -1,0 +1,177 @@
+package firewall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/containerd/errdefs"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/strakehq/strake/sdk/network"
+)
+
+// Keeper knows all rules that should be and has a backend put them into the
+// kernel. It is safe for concurrent use.
+type Keeper struct {
+	log hclog.Logger
+
+	mu       sync.Mutex
+	backend  Backend                          // guarded by mu
+	networks map[network.NetworkID]Network    // guarded by mu
+	forwards map[network.EndpointID][]Forward // guarded by mu
+	dirty    bool                             // guarded by mu: the kernel may not have all of it
+}
+
+// NewKeeper keeps rules with the backend.
+func NewKeeper(log hclog.Logger, b Backend) *Keeper {
+	return &Keeper{
+		log: log, backend: b, dirty: true,
+		networks: map[network.NetworkID]Network{}, forwards: map[network.EndpointID][]Forward{},
+	}
+}
+
+// Load sets all rules without touching the kernel; Sync follows.
+func (k *Keeper) Load(ns map[network.NetworkID]Network, fs map[network.EndpointID][]Forward) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.networks, k.forwards, k.dirty = maps.Clone(ns), maps.Clone(fs), true
+}
+
+// Sync writes all rules if the kernel may not have them.
+func (k *Keeper) Sync(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.sync(ctx)
+}
+
+func (k *Keeper) sync(ctx context.Context) error {
+	if !k.dirty {
+		return nil
+	}
+	if err := k.backend.Replace(ctx, k.rules()); err != nil {
+		return err
+	}
+	k.dirty = false
+	return nil
+}
+
+// SetNetwork adds or changes a network.
+func (k *Keeper) SetNetwork(ctx context.Context, id network.NetworkID, n Network) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if have, ok := k.networks[id]; !ok || have != n {
+		k.networks[id], k.dirty = n, true
+	}
+	return k.sync(ctx)
+}
+
+// DropNetwork removes a network.
+func (k *Keeper) DropNetwork(ctx context.Context, id network.NetworkID) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, ok := k.networks[id]; ok {
+		delete(k.networks, id)
+		k.dirty = true
+	}
+	return k.sync(ctx)
+}
+
+// SetForwards sets the forwards of an endpoint; none removes them.
+func (k *Keeper) SetForwards(ctx context.Context, id network.EndpointID, fs []Forward) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	old := k.forwards[id]
+	if slices.Equal(old, fs) {
+		return k.sync(ctx)
+	}
+	if len(fs) == 0 {
+		delete(k.forwards, id)
+	} else {
+		k.forwards[id] = slices.Clone(fs)
+	}
+	if !k.dirty {
+		err := k.backend.Change(ctx, fs, old)
+		if err == nil {
+			return nil
+		}
+		k.log.Debug("rules have to be written anew", "endpoint", id, "err", err)
+	}
+	k.dirty = true
+	return k.sync(ctx)
+}
+
+// rules are all rules in a stable order.
+func (k *Keeper) rules() Rules {
+	var r Rules
+	for _, id := range slices.Sorted(maps.Keys(k.networks)) {
+		r.Networks = append(r.Networks, k.networks[id])
+	}
+	for _, id := range slices.Sorted(maps.Keys(k.forwards)) {
+		r.Forwards = append(r.Forwards, k.forwards[id]...)
+	}
+	return r
+}
+
+// Repair writes all rules when some are missing, and says whether it did.
+func (k *Keeper) Repair(ctx context.Context) (bool, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.dirty {
+		ok, err := k.backend.Intact(ctx, k.rules())
+		if ok || err != nil {
+			return false, err
+		}
+		k.dirty = true
+	}
+	return true, k.sync(ctx)
+}
+
+// Check says whether the forwards of an endpoint should be in place, as far as
+// the keeper knows: ErrFailedPrecondition when rules are missing.
+func (k *Keeper) Check(ctx context.Context, fs []Forward) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	ok, err := k.backend.Intact(ctx, k.rules())
+	if err != nil {
+		return err
+	}
+	if k.dirty || !ok {
+		return fmt.Errorf("firewall rules for %d published ports (%s): missing: %w", len(fs), k.backend.Name(), errdefs.ErrFailedPrecondition)
+	}
+	return nil
+}
+
+// Backend is the name of the backend at work.
+func (k *Keeper) Backend() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.backend.Name()
+}
+
+// Switch goes over to another backend: the new one's rules are in place before
+// those of the old one are removed.
+func (k *Keeper) Switch(ctx context.Context, to Backend) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := to.Replace(ctx, k.rules()); err != nil {
+		return errors.Join(fmt.Errorf("firewall: switch from %s: %w", k.backend.Name(), err), to.Close())
+	}
+	old := k.backend
+	k.backend, k.dirty = to, false
+	return errors.Join(old.Remove(ctx), old.Close())
+}
+
+// Close closes the backend and leaves the rules.
+func (k *Keeper) Close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.backend.Close()
+}
+
+// String lists the networks, for logs.
+func (n Network) String() string { return strings.Join([]string{n.Bridge, n.Subnet.String()}, " ") }
