@@ -1,0 +1,53 @@
+package container
+
+import (
+	"context"
+	"os"
+	"os/signal"
+
+	"github.com/moby/moby/client"
+	signals "github.com/moby/sys/signal"
+	"golang.org/x/sys/unix"
+)
+
+// proxySignals sends the signals that this process gets to the container until
+// stop is called. Those about the CLI's own terminal and children stay here, and
+// so does SIGURG, with which the Go runtime preempts goroutines.
+func proxySignals(ctx context.Context, c *client.Client, id string) (stop func()) {
+	got := make(chan os.Signal, 128)
+	signal.Notify(got)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case s := <-got:
+				name, ok := proxied(s)
+				if !ok {
+					continue
+				}
+				// The container may have ended in between; its exit is
+				// reported anyway.
+				c.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: name}) //nolint:errcheck // as above
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(got)
+		close(done)
+	}
+}
+
+func proxied(s os.Signal) (name string, ok bool) {
+	switch s {
+	case unix.SIGCHLD, unix.SIGPIPE, unix.SIGURG, unix.SIGWINCH, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+		return "", false
+	}
+	for name, n := range signals.SignalMap {
+		if n == s {
+			return name, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,21 @@
+// Strake is the command line client: Docker's verbs and flags, spoken to a
+// Strake daemon, or to any other that serves the Docker Engine API.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/strakehq/strake/cmd/strake/app"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
+	a := app.New()
+	code := a.Exit(newRoot(a).ExecuteContext(ctx))
+	stop()
+	os.Exit(code)
+}
