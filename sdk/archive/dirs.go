@@ -20,7 +20,9 @@ type dirent struct {
 }
 
 // path names the directory for calls that take no descriptor.
-func (d *dirent) path() string { return "/proc/self/fd/" + strconv.Itoa(d.fd) }
+func (d *dirent) path() string { return fdPath(d.fd) }
+
+func fdPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
 // dirCache resolves names to directories, and remembers the ones used last.
 type dirCache struct {
@@ -32,9 +34,7 @@ type dirCache struct {
 }
 
 func openDirs(root string) (*dirCache, error) {
-	fd, err := openRetry(func() (int, error) {
-		return unix.Open(root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	})
+	fd, err := openDir(root)
 	if err != nil {
 		return nil, err
 	}

@@ -23,9 +23,7 @@ const (
 // error when nothing is there. pace, when not nil, is called before each
 // object is removed, to slow the removal down; its error ends it.
 func RemoveAll(ctx context.Context, path string, pace func(context.Context) error) (err error) {
-	dir, err := openRetry(func() (int, error) {
-		return unix.Open(filepath.Dir(path), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	})
+	dir, err := openDir(filepath.Dir(path))
 	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}

@@ -94,17 +94,43 @@ func EscapeLayer(path string) string {
 // errNoFdLayers: this kernel wants layers by name.
 var errNoFdLayers = errors.New("overlayfs takes no layers by descriptor")
 
-// mountFds mounts with layers given as descriptors, one call each
-// (Linux 6.13).
+// mountFds mounts with layers given as descriptors (Linux 6.13).
 func (l layers) mountFds(source string, target int, o options) (err error) {
+	mnt, err := l.detached(source, o, l.setDirs)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unix.Close(mnt)) }()
+	err = unix.MoveMount(mnt, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	return wrap("move_mount", err)
+}
+
+// detached makes a mount that is attached nowhere. set gives the context the
+// layers.
+func (l layers) detached(source string, o options, set func(fs int) error) (mnt int, err error) {
 	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
 	if err != nil {
-		return fmt.Errorf("fsopen: %w", err)
+		return -1, fmt.Errorf("fsopen: %w", err)
 	}
 	defer func() { err = errors.Join(err, unix.Close(fs)) }()
 	if err := unix.FsconfigSetString(fs, "source", source); err != nil {
-		return explain(fs, err)
+		return -1, explain(fs, err)
 	}
+	if err := set(fs); err != nil {
+		return -1, err
+	}
+	if err := l.configure(fs, o); err != nil {
+		return -1, err
+	}
+	mnt, err = unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attrs(o.set))
+	if err != nil {
+		return -1, explain(fs, fmt.Errorf("fsmount: %w", err))
+	}
+	return mnt, nil
+}
+
+// setDirs gives the layers one by one, as descriptors.
+func (l layers) setDirs(fs int) error {
 	for _, dir := range l.lower {
 		if err := setDir(fs, "lowerdir+", dir); err != nil {
 			return err
@@ -118,10 +144,28 @@ func (l layers) mountFds(source string, target int, o options) (err error) {
 			return err
 		}
 	}
-	if err := l.configure(fs, o); err != nil {
-		return err
+	return nil
+}
+
+// setNames gives the layers by name, each option within the 255 bytes that
+// fsconfig(2) takes.
+func (l layers) setNames(fs int) error {
+	lower := make([]string, 0, len(l.lower))
+	for _, dir := range l.lower {
+		lower = append(lower, EscapeLayer(dir))
 	}
-	return attach(fs, target, attrs(o.set))
+	opts := map[string]string{
+		"lowerdir": strings.Join(lower, ":"), "upperdir": EscapeLayer(l.upper), "workdir": EscapeLayer(l.work),
+	}
+	for key, value := range opts {
+		if value == "" {
+			continue
+		}
+		if err := unix.FsconfigSetString(fs, key, value); err != nil {
+			return fmt.Errorf("option %s=%s: %w", key, value, explain(fs, err))
+		}
+	}
+	return nil
 }
 
 // setDir gives one layer. The first refusal tells an old kernel.
@@ -161,20 +205,6 @@ func (l layers) configure(fs int, o options) error {
 	}
 	if err := unix.FsconfigCreate(fs); err != nil {
 		return explain(fs, err)
-	}
-	return nil
-}
-
-// attach makes the configured file-system a mount on target.
-func attach(fs, target, attr int) (err error) {
-	mnt, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attr)
-	if err != nil {
-		return explain(fs, fmt.Errorf("fsmount: %w", err))
-	}
-	defer func() { err = errors.Join(err, unix.Close(mnt)) }()
-	err = unix.MoveMount(mnt, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
-	if err != nil {
-		return fmt.Errorf("move_mount: %w", err)
 	}
 	return nil
 }
@@ -255,4 +285,26 @@ func (l layers) named(name func(string) (string, error)) (string, error) {
 		data = append(data, key+"="+n)
 	}
 	return strings.Join(data, ","), nil
+}
+
+// Detached makes an overlay that is on no directory: it is seen through the
+// descriptor only, and gone when that is closed. It is how to find out whether
+// overlayfs works somewhere.
+func Detached(m Mount) (fd int, err error) {
+	o, err := parse(m.Type, m.Options)
+	if err != nil {
+		return -1, err
+	}
+	l, err := parseLayers(o.data)
+	if err != nil {
+		return -1, err
+	}
+	fd, err = l.detached(m.Source, o, l.setDirs)
+	if errors.Is(err, errNoFdLayers) {
+		fd, err = l.detached(m.Source, o, l.setNames)
+	}
+	if err != nil {
+		return -1, fmt.Errorf("detached mount of type %s: %w", m.Type, err)
+	}
+	return fd, nil
 }
