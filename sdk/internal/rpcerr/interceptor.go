@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/containerd/errdefs"
 	"google.golang.org/grpc"
 )
 
@@ -58,15 +57,12 @@ func (l Link) bind(ctx context.Context) (context.Context, context.CancelCauseFun
 	go func() {
 		select {
 		case <-l.Dead:
-			cancel(errDied)
+			cancel(ErrLost)
 		case <-ctx.Done():
 		}
 	}()
 	return ctx, cancel
 }
-
-// errDied is why a call's context ends when the driver does.
-var errDied = fmt.Errorf("the driver's process has ended: %w", errdefs.ErrUnavailable)
 
 func (l Link) decode(ctx context.Context, err error, method string) error {
 	return Decode(ctx, err, fmt.Sprintf("%s: %s", l.Name, Verb(method)))

@@ -103,6 +103,9 @@ func Decode(ctx context.Context, err error, what string) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return fmt.Errorf("%s: %w", what, cause)
 	}
+	if s.Code() == codes.Unavailable {
+		return fmt.Errorf("%s: %w: %s", what, ErrLost, s.Message())
+	}
 	return fmt.Errorf("%s: %w", what, &remote{s.Message(), byCode(s.Code())})
 }
 
@@ -123,5 +126,10 @@ func byCode(code codes.Code) error {
 	}
 	return errdefs.ErrUnknown
 }
+
+// ErrLost is the error, of class ErrUnavailable, of a call whose connection
+// broke, mostly because the driver's process ended. A driver's own
+// ErrUnavailable is not ErrLost.
+var ErrLost = fmt.Errorf("connection to the driver lost: %w", errdefs.ErrUnavailable)
 
 var _ error = (*remote)(nil)
