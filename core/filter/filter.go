@@ -16,9 +16,10 @@ import (
 // everything.
 type Args map[string][]string
 
-// Parse reads the query parameter. Both forms of the API are understood:
-// {"name":["v"]} and, from clients before 1.22, {"name":{"v":true}}. A name
-// that is not in known is ErrInvalidArgument.
+// Parse reads the query parameter. Both forms of the API are understood, the
+// documented {"name":["v"]} and {"name":{"v":true}}, which Docker's own client
+// sends; the values of the latter come out sorted. A name that is not in known
+// is ErrInvalidArgument.
 func Parse(param string, known ...string) (Args, error) {
 	if param == "" {
 		return nil, nil
@@ -31,8 +32,8 @@ func Parse(param string, known ...string) (Args, error) {
 		}
 		a = Args{}
 		for k, set := range old {
-			for v, on := range set {
-				if on {
+			for _, v := range slices.Sorted(maps.Keys(set)) {
+				if set[v] {
 					a[k] = append(a[k], v)
 				}
 			}

@@ -39,10 +39,10 @@ func (s *routes) stats(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	for reading, err := range readings {
 		if err != nil {
 			s.log.Debug("stats ended", "container", vars["name"], "err", err)
-			return nil
+			break
 		}
 		if lines.Send(reading) != nil {
-			return nil // the client is gone
+			break // the client is gone
 		}
 	}
 	return nil
@@ -66,14 +66,11 @@ func (s *routes) wait(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	if !v.Before(1, 30) {
 		// The header tells the client that the wait is in place.
 		w.WriteHeader(http.StatusOK)
-		if http.NewResponseController(w).Flush() != nil {
-			return nil // the client is gone
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			s.log.Debug("wait: client is gone", "container", vars["name"], "err", err)
 		}
 	}
 	result, err := answer()
-	if ctx.Err() != nil {
-		return nil
-	}
 	if err != nil {
 		result.Error = &container.WaitExitError{Message: httperr.Message(err)}
 	}

@@ -9,17 +9,17 @@ import (
 
 // awaitHangup waits until a peer that has ended its input is gone altogether,
 // or until the connection's read deadline. A unix socket says so with POLLHUP;
-// TCP does not, there the next write finds out.
-func awaitHangup(c net.Conn) {
+// TCP does not, there the next write finds out. The error is the deadline's,
+// or that of a connection closed meanwhile.
+func awaitHangup(c net.Conn) error {
 	if wrapped, ok := c.(interface{ NetConn() net.Conn }); ok { // TLS
 		c = wrapped.NetConn()
 	}
 	raw, ok := rawConn(c)
 	if !ok {
-		return
+		return nil
 	}
-	// The error is the deadline's, or that of a connection closed under us.
-	_ = raw.Read(func(fd uintptr) bool { //nolint:errcheck // see above
+	return raw.Read(func(fd uintptr) bool {
 		p := []unix.PollFd{{Fd: int32(fd)}}
 		n, err := unix.Poll(p, 0)
 		return err != nil && err != unix.EINTR || n > 0 && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0

@@ -50,7 +50,7 @@ func input(client *Conn, process Stream, detach []byte) error {
 		return errors.Join(ignoreEnd(readErr), ignoreEnd(process.Close()))
 	}
 	err := ignoreEnd(process.CloseWrite())
-	awaitHangup(client.Conn)
+	err = errors.Join(err, ignoreEnd(awaitHangup(client.Conn)))
 	return errors.Join(err, ignoreEnd(process.Close()))
 }
 

@@ -25,8 +25,8 @@ func splice(dst, src any) (handled bool, err error) {
 		return false, nil
 	}
 	var pipe [2]int
-	if unix.Pipe2(pipe[:], unix.O_CLOEXEC) != nil {
-		return false, nil
+	if made := unix.Pipe2(pipe[:], unix.O_CLOEXEC) == nil; !made {
+		return false, nil // copied instead
 	}
 	err = through(pipe[0], pipe[1], to, from)
 	return true, errors.Join(err, unix.Close(pipe[0]), unix.Close(pipe[1]))

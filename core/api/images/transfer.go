@@ -133,7 +133,6 @@ func (a *archive) Write(p []byte) (int, error) {
 	return a.w.Write(p)
 }
 
-
 // wholeRepository says whether name and tag stand for all tags of a repository:
 // "pull -a" and "push -a" send the name alone.
 func wholeRepository(name, tag string) (bool, error) {

@@ -125,10 +125,10 @@ func (s *routes) stream(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	defer lines.Close()
 	for m, err := range sequence {
 		if err != nil {
-			return nil //nolint:nilerr // ctx has ended, or the daemon ends; the stream has begun, so it just stops
+			break // ctx has ended, or the daemon ends
 		}
 		if lines.Send(eventFor(v, m)) != nil {
-			return nil // the client is gone
+			break // the client is gone
 		}
 	}
 	return nil
@@ -152,4 +152,3 @@ func eventFor(v version.Version, m events.Message) any {
 	}
 	return old
 }
-
