@@ -3,6 +3,7 @@
 package progress
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -35,4 +36,18 @@ func Show(out io.Writer, messages iter.Seq2[jsonstream.Message, error]) error {
 		}
 	}
 	return nil
+}
+
+// Decode reads a stream of JSON messages.
+func Decode(r io.Reader) iter.Seq2[jsonstream.Message, error] {
+	return func(yield func(jsonstream.Message, error) bool) {
+		d := json.NewDecoder(r)
+		for {
+			var m jsonstream.Message
+			err := d.Decode(&m)
+			if errors.Is(err, io.EOF) || !yield(m, err) || err != nil {
+				return
+			}
+		}
+	}
 }

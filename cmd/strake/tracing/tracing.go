@@ -36,7 +36,8 @@ func fetch(ctx context.Context, a *app.App, id string) (spans []trace.Span, err 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
-	return spans, json.NewDecoder(body).Decode(&spans)
+	err = json.NewDecoder(body).Decode(&spans)
+	return spans, err
 }
 
 const barWidth = 32
