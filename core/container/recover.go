@@ -1,0 +1,373 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/strakehq/strake/sdk/runtime"
+	"github.com/strakehq/strake/sdk/storage"
+)
+
+// unknownExit is what is recorded of a process of which nobody knows how it
+// ended.
+func unknownExit() runtime.Exit { return runtime.Exit{Code: 255, At: time.Now()} }
+
+// Recover brings the records in line with the truth, after a start of the
+// daemon: containers that run on are taken back, exits in between are
+// accounted for, half-done operations are undone or completed, and what
+// belongs to no container is removed. Networks must have been recovered
+// before. Restart policies are applied last, in the background.
+func (m *Manager) Recover(ctx context.Context) error {
+	var g errgroup.Group
+	g.SetLimit(16) // a driver's answers overlap; machines with 500 containers exist
+	for _, u := range m.all() {
+		g.Go(func() error {
+			if err := m.recoverOne(ctx, u); err != nil {
+				m.log.Error("recover", "container", short(u.id), "err", err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if err := m.collect(ctx); err != nil {
+		m.log.Warn("collect leftovers", "err", err)
+	}
+	for _, u := range m.all() {
+		m.follow(u.get())
+	}
+	m.resumePolicies()
+	return nil
+}
+
+func (m *Manager) recoverOne(ctx context.Context, u *unit) error {
+	if err := u.acquire(ctx); err != nil {
+		return err
+	}
+	defer u.release()
+	r := u.get()
+	switch {
+	case alive(r.Run.Status) && r.Run.Boot != m.boot:
+		m.settleLost(ctx, u, unknownExit())
+		return nil
+	case alive(r.Run.Status):
+		return m.reclaim(ctx, u)
+	case r.Run.Status == container.StateRemoving, r.Run.Status == container.StateDead:
+		if r.Run.Status == container.StateRemoving {
+			if _, err := m.move(u, opRemoveFail, nil); err != nil {
+				return err
+			}
+		}
+		return m.remove(ctx, u, r.Host.AutoRemove)
+	case r.Host.AutoRemove && r.Run.Status == container.StateExited:
+		return m.remove(ctx, u, true)
+	}
+	return nil
+}
+
+// reclaim takes back a container that ran when the daemon, or the runtime's
+// driver, ended. It is called with the lock held.
+func (m *Manager) reclaim(ctx context.Context, u *unit) error {
+	r := u.get()
+	rt, err := m.runtimeOf(r)
+	if err != nil {
+		return err
+	}
+	st, err := rt.Recover(ctx, runtime.ContainerID(r.ID), r.Run.Handle)
+	switch {
+	case errdefs.IsNotFound(err):
+		m.settleLost(ctx, u, unknownExit())
+		return nil
+	case err != nil:
+		return fmt.Errorf("container %s: recover: %w", short(r.ID), err)
+	case st.Exit != nil:
+		m.settleLost(ctx, u, *st.Exit)
+		return nil
+	case st.Status == runtime.Created:
+		return m.undoStart(ctx, u)
+	}
+	u.change(func(r *record) {
+		r.Run.Pid = st.Pid
+		if !st.StartedAt.IsZero() {
+			r.Run.StartedAt = st.StartedAt.UTC()
+		}
+	})
+	if err := m.matchPause(u, st.Status); err != nil {
+		return err
+	}
+	m.ensureEnded(u)
+	if !r.Host.NetworkMode.IsContainer() {
+		n, err := m.cfg.Networks.Recover(ctx, r.ID)
+		if err != nil {
+			m.log.Error("recover network", "container", short(r.ID), "err", err)
+		} else {
+			u.change(func(r *record) { r.Run.Network = n })
+		}
+	}
+	if u.healthStatus() == container.NoHealthcheck {
+		m.startHealth(u, u.get())
+	}
+	return nil
+}
+
+// matchPause follows a freeze or thaw that was done but not recorded.
+func (m *Manager) matchPause(u *unit, s runtime.Status) error {
+	recorded := u.get().Run.Status
+	var err error
+	switch {
+	case s == runtime.Paused && recorded == container.StateRunning:
+		_, err = m.move(u, opPause, nil)
+	case s == runtime.Running && recorded == container.StatePaused:
+		_, err = m.move(u, opUnpause, nil)
+	}
+	return err
+}
+
+// ensureEnded makes the channel that tells the end of a run that began under
+// another daemon.
+func (m *Manager) ensureEnded(u *unit) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ended == nil {
+		u.ended = make(chan struct{})
+	}
+}
+
+// settleLost accounts for an end that happened while nobody watched.
+func (m *Manager) settleLost(ctx context.Context, u *unit, e runtime.Exit) {
+	m.ensureEnded(u)
+	m.settle(ctx, u, e)
+}
+
+// undoStart takes back a start that the former daemon did not finish: its
+// client never had an answer.
+func (m *Manager) undoStart(ctx context.Context, u *unit) error {
+	m.releaseRun(ctx, u.get())
+	m.ensureEnded(u)
+	r, err := m.move(u, opExit, func(x *run) {
+		x.Pid, x.ExitCode, x.Error = 0, codeUnknown, "the daemon ended while the container was being started"
+		x.Network = NetworkState{}
+	})
+	if err != nil {
+		return err
+	}
+	if r.Host.AutoRemove {
+		return m.remove(ctx, u, true)
+	}
+	return m.save(r)
+}
+
+// collect removes what belongs to no container: runtime leftovers and
+// directories. Snapshots are collected with the images', by Keep.
+func (m *Manager) collect(ctx context.Context) (err error) {
+	keep := map[string][]runtime.ContainerID{"": nil}
+	known := map[string]bool{}
+	for _, u := range m.all() {
+		r := u.get()
+		known[r.ID] = true
+		if alive(r.Run.Status) {
+			keep[r.Host.Runtime] = append(keep[r.Host.Runtime], runtime.ContainerID(r.ID))
+		} else if _, ok := keep[r.Host.Runtime]; !ok {
+			keep[r.Host.Runtime] = nil
+		}
+	}
+	err = m.collectRuntimes(ctx, keep)
+	entries, readErr := os.ReadDir(m.dir(""))
+	err = errors.Join(err, readErr)
+	for _, e := range entries {
+		if !known[e.Name()] {
+			err = errors.Join(err, os.RemoveAll(m.dir(e.Name())))
+		}
+	}
+	return err
+}
+
+// collectRuntimes joins names that lead to one driver: it must hear of all
+// its containers at once.
+func (m *Manager) collectRuntimes(ctx context.Context, keep map[string][]runtime.ContainerID) (err error) {
+	byDriver := map[string][]runtime.ContainerID{}
+	drivers := map[string]runtime.Driver{}
+	for name, ids := range keep {
+		d, driverName, _, lookupErr := m.cfg.Drivers.Runtime(name)
+		if lookupErr != nil {
+			err = errors.Join(err, lookupErr)
+			continue
+		}
+		drivers[driverName] = d
+		byDriver[driverName] = append(byDriver[driverName], ids...)
+	}
+	for name, d := range drivers {
+		ctx, cancel := context.WithTimeout(ctx, driverTimeout)
+		err = errors.Join(err, d.Collect(ctx, byDriver[name]))
+		cancel()
+	}
+	return err
+}
+
+// Snapshots are the storage keys that containers need. They are not to be
+// collected.
+func (m *Manager) Snapshots() []storage.SnapshotKey {
+	var out []storage.SnapshotKey
+	for _, u := range m.all() {
+		r := u.get()
+		out = append(out, r.snapshotKey())
+		if r.Chain != "" {
+			out = append(out, r.Chain)
+		}
+	}
+	return out
+}
+
+// Exists says whether there is a container of this id.
+func (m *Manager) Exists(id string) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	_, ok := m.units[id]
+	return ok
+}
+
+// resumePolicies starts what restart policies want to run although it does
+// not: after a reboot, or because the daemon ended during a pause.
+func (m *Manager) resumePolicies() {
+	for _, u := range m.all() {
+		r := u.get()
+		if !wantsRun(r) {
+			continue
+		}
+		m.spawn(func(ctx context.Context) {
+			if u.acquire(ctx) != nil {
+				return
+			}
+			defer u.release()
+			if s := u.get().Run.Status; s != container.StateExited && s != container.StateRestarting {
+				return
+			}
+			u.mu.Lock()
+			waiting := u.cancelRestart != nil
+			u.mu.Unlock()
+			if waiting {
+				return
+			}
+			if err := m.start(ctx, u); err != nil {
+				m.log.Error("start by restart policy", "container", short(u.id), "err", err)
+			}
+		})
+	}
+}
+
+// wantsRun applies the restart policy at a start of the daemon: "always"
+// forgets that somebody stopped the container, as Docker's does.
+func wantsRun(r record) bool {
+	if r.Run.Status == container.StateRestarting {
+		return true
+	}
+	if r.Run.Status != container.StateExited || r.Run.StartedAt.IsZero() {
+		return false
+	}
+	switch p := r.Host.RestartPolicy; p.Name {
+	case container.RestartPolicyAlways:
+		return true
+	case container.RestartPolicyUnlessStopped:
+		return !r.Run.Stopped
+	case container.RestartPolicyOnFailure:
+		return !r.Run.Stopped && r.Run.ExitCode != 0 && (p.MaximumRetryCount == 0 || r.Run.RestartCount < p.MaximumRetryCount)
+	case container.RestartPolicyDisabled:
+	}
+	return false
+}
+
+// RecoverRuntime takes containers back after a relaunch of a runtime driver,
+// before other calls reach it. It takes no container's lock, as holders of
+// one may be waiting for the driver.
+func (m *Manager) RecoverRuntime(ctx context.Context, driverName string) error {
+	var g errgroup.Group
+	g.SetLimit(16)
+	for _, u := range m.all() {
+		r := u.get()
+		if r.RuntimeDriver != driverName || !alive(r.Run.Status) {
+			continue
+		}
+		g.Go(func() error {
+			rt, err := m.runtimeOf(r)
+			if err != nil {
+				return err
+			}
+			st, err := rt.Recover(ctx, runtime.ContainerID(r.ID), r.Run.Handle)
+			switch {
+			case errdefs.IsNotFound(err):
+				e := unknownExit()
+				m.spawn(func(ctx context.Context) { m.exited(ctx, u, e) })
+			case err != nil:
+				m.log.Error("recover after relaunch", "container", short(r.ID), "err", err)
+			case st.Exit != nil:
+				e := *st.Exit
+				m.spawn(func(ctx context.Context) { m.exited(ctx, u, e) })
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// follow watches the events of a container's runtime driver, once per driver.
+func (m *Manager) follow(r record) {
+	d, name, _, err := m.cfg.Drivers.Runtime(r.Host.Runtime)
+	if err != nil {
+		m.log.Error("follow runtime", "container", short(r.ID), "err", err)
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.watching[name] {
+		return
+	}
+	m.watching[name] = true
+	m.spawn(func(ctx context.Context) { m.watch(ctx, name, d) })
+}
+
+// rewatch is the pause before the events of a driver that died are asked for
+// again: the call waits for its relaunch.
+const rewatch = 50 * time.Millisecond
+
+func (m *Manager) watch(ctx context.Context, name string, d runtime.Driver) {
+	for ctx.Err() == nil {
+		err := d.WatchEvents(ctx, func(e runtime.Event) { m.handle(ctx, e) })
+		if ctx.Err() != nil {
+			return
+		}
+		m.log.Debug("runtime events ended", "driver", name, "err", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(rewatch):
+		}
+	}
+}
+
+// handle must not wait: the stream carries all containers' events.
+func (m *Manager) handle(_ context.Context, e runtime.Event) {
+	u, err := m.find(string(e.ID))
+	if err != nil {
+		return // removed already
+	}
+	switch {
+	case e.Kind == runtime.OOM:
+		m.publish(u.get(), events.ActionOOM)
+	case e.Kind == runtime.ProcessExited && e.Exit != nil && e.Exec != "":
+		m.execEnded(string(e.ID), string(e.Exec), *e.Exit)
+	case e.Kind == runtime.ProcessExited && e.Exit != nil:
+		exit := *e.Exit
+		m.spawn(func(ctx context.Context) {
+			m.endExecs(u)
+			m.exited(ctx, u, exit)
+		})
+	}
+}

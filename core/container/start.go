@@ -1,0 +1,292 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	apimount "github.com/moby/moby/api/types/mount"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/strakehq/strake/sdk/mount"
+	"github.com/strakehq/strake/sdk/runtime"
+	"github.com/strakehq/strake/sdk/trace"
+)
+
+// Exit codes of a start that failed, as Docker's.
+const (
+	codeUnknown       = 128
+	codeNotExecutable = 126
+	codeNotFound      = 127
+)
+
+// Start implements containers.Lifecycle.
+func (m *Manager) Start(ctx context.Context, ref string) error {
+	u, done, err := m.locked(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer done()
+	u.change(func(r *record) { r.Run.Stopped, r.Run.RestartCount = false, 0 })
+	u.mu.Lock()
+	if u.cancelRestart != nil {
+		u.cancelRestart()
+	}
+	u.mu.Unlock()
+	return m.start(ctx, u)
+}
+
+// start runs a container's process. It is called with the container's lock
+// held. When it fails, nothing is left behind but the reason in the record.
+func (m *Manager) start(ctx context.Context, u *unit) (err error) {
+	r, err := m.allows(u, opStart)
+	if err != nil {
+		return err
+	}
+	ctx, end := trace.Start(ctx, "start container")
+	defer func() { end(err) }()
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	var undone undo
+	if err = m.launch(ctx, u, r, &undone); err == nil {
+		return nil
+	}
+	if undoErr := undone.run(ctx); undoErr != nil {
+		m.log.Warn("clean up after a failed start", "container", short(r.ID), "err", undoErr)
+	}
+	code := exitCodeOf(err)
+	if code != codeUnknown {
+		err = refuse(errdefs.ErrInvalidArgument, "failed to create task for container: %v", err)
+	}
+	r, moveErr := m.move(u, opStartFailed, func(x *run) {
+		x.ExitCode, x.Error, x.Pid = code, err.Error(), 0
+		x.Network = NetworkState{}
+	})
+	if moveErr != nil {
+		return errors.Join(err, moveErr)
+	}
+	u.dropPending()
+	if r.Host.AutoRemove {
+		return errors.Join(err, m.remove(ctx, u, true))
+	}
+	return errors.Join(err, m.save(r))
+}
+
+// exitCodeOf tells a command that cannot be run from other failures. The
+// runtime driver alone reports errors of these classes behind this prefix.
+func exitCodeOf(err error) int {
+	var c *commandError
+	switch {
+	case !errors.As(err, &c):
+		return codeUnknown
+	case errdefs.IsNotFound(c.err):
+		return codeNotFound
+	case errdefs.IsPermissionDenied(c.err):
+		return codeNotExecutable
+	default:
+		return codeUnknown
+	}
+}
+
+// commandError is a refusal of the runtime driver to run the command.
+type commandError struct{ err error }
+
+func (e *commandError) Error() string { return e.err.Error() }
+func (e *commandError) Unwrap() error { return e.err }
+
+// launch goes through the steps of a start.
+func (m *Manager) launch(ctx context.Context, u *unit, r record, undone *undo) error {
+	rt, err := m.runtimeOf(r)
+	if err != nil {
+		return err
+	}
+	m.follow(r)
+	rootfs, network, err := m.surround(ctx, r, undone)
+	if err != nil {
+		return err
+	}
+	if err := m.bundle(r, rootfs, network); err != nil {
+		return err
+	}
+	log, err := m.logFor(r)
+	if err != nil {
+		return err
+	}
+	req := runtime.CreateRequest{
+		ID: runtime.ContainerID(r.ID), Bundle: m.dir(r.ID), Rootfs: rootfs, Runtime: r.OCIRuntime,
+		IO: runtime.IO{Terminal: r.Config.Tty, Stdin: r.Config.OpenStdin, StdinOnce: r.Config.StdinOnce, Log: log},
+	}
+	if r.Config.Tty {
+		req.IO.Height, req.IO.Width = uint16(r.Host.ConsoleSize[0]), uint16(r.Host.ConsoleSize[1]) //nolint:gosec // cells
+	}
+	undone.push(func(ctx context.Context) error {
+		_, err := rt.Delete(ctx, req.ID, true)
+		return err
+	})
+	cctx, end := trace.Start(ctx, "create process")
+	handle, _, err := rt.Create(cctx, req)
+	end(err)
+	if err != nil {
+		return &commandError{err}
+	}
+	m.connectPending(ctx, u, rt)
+	return m.run(ctx, u, rt, run{Handle: handle, Network: network})
+}
+
+// run lets the process go. Its record is made durable meanwhile: should the
+// daemon die in between, the handle in it leads to the truth.
+func (m *Manager) run(ctx context.Context, u *unit, rt runtime.Driver, made run) error {
+	intended := u.get()
+	intended.Run.Status, intended.Run.Boot = container.StateRunning, m.boot
+	intended.Run.Handle, intended.Run.Network = made.Handle, made.Network
+	intended.Run.StartedAt = time.Now().UTC()
+	intended.Run.ExitCode, intended.Run.Error, intended.Run.OOMKilled = 0, "", false
+	saved := make(chan error, 1)
+	go func() { saved <- m.save(intended) }()
+	sctx, end := trace.Start(ctx, "start process")
+	st, err := rt.Start(sctx, runtime.ContainerID(u.id))
+	end(err)
+	saveErr := <-saved
+	if err != nil {
+		return &commandError{err}
+	}
+	if saveErr != nil {
+		return saveErr
+	}
+	r, err := m.move(u, opStart, func(x *run) {
+		*x = intended.Run
+		x.Pid = st.Pid
+		if !st.StartedAt.IsZero() {
+			x.StartedAt = st.StartedAt.UTC()
+		}
+	})
+	if err != nil {
+		return err
+	}
+	m.publish(r, events.ActionStart)
+	m.startHealth(u, r)
+	return nil
+}
+
+// surround makes what lies around the process, side by side: the network, and
+// the root file system with the volumes.
+func (m *Manager) surround(ctx context.Context, r record, undone *undo) (rootfs []mount.Mount, n NetworkState, err error) {
+	undone.push(func(ctx context.Context) error {
+		return errors.Join(m.detach(ctx, r), m.unmountShm(r))
+	})
+	var g errgroup.Group
+	g.Go(func() (err error) {
+		ctx, end := trace.Start(ctx, "attach network")
+		defer func() { end(err) }()
+		n, err = m.attachNetwork(ctx, r)
+		if err != nil {
+			return err
+		}
+		return m.writeFiles(r, n)
+	})
+	g.Go(func() (err error) {
+		ctx, end := trace.Start(ctx, "mount snapshot")
+		defer func() { end(err) }()
+		if rootfs, err = m.cfg.Drivers.Storage().Mounts(ctx, r.snapshotKey()); err != nil {
+			return err
+		}
+		if err := m.mountShm(r); err != nil {
+			return err
+		}
+		return m.prepareMounts(ctx, r, rootfs)
+	})
+	err = g.Wait()
+	return rootfs, n, err
+}
+
+func (m *Manager) attachNetwork(ctx context.Context, r record) (NetworkState, error) {
+	if r.Host.NetworkMode.IsContainer() {
+		t, err := m.partner(r.Host.NetworkMode.ConnectedContainer(), "network")
+		if err != nil {
+			return NetworkState{}, err
+		}
+		return NetworkState{NetNS: t.Run.Network.NetNS}, nil
+	}
+	return m.cfg.Networks.Attach(ctx, NetworkRequest{
+		ID: r.ID, Name: r.Name, Hostname: r.Config.Hostname, Config: r.Config, Host: r.Host, Endpoints: r.Endpoints,
+	})
+}
+
+func (m *Manager) detach(ctx context.Context, r record) error {
+	if r.Host.NetworkMode.IsContainer() {
+		return nil
+	}
+	return m.cfg.Networks.Detach(ctx, r.ID)
+}
+
+// prepareMounts makes missing bind sources and lets fresh volumes take over
+// what the image has in their place.
+func (m *Manager) prepareMounts(ctx context.Context, r record, rootfs []mount.Mount) error {
+	var fresh []mountPoint
+	for _, p := range r.Mounts {
+		switch p.Type {
+		case apimount.TypeBind:
+			if err := ensureSource(p); err != nil {
+				return err
+			}
+		case apimount.TypeVolume:
+			v, err := m.cfg.Volumes.Use(ctx, p.Name, p.Driver, nil, nil, r.ID)
+			if err != nil {
+				return err
+			}
+			if v.Fresh && !p.NoCopy {
+				fresh = append(fresh, p)
+			}
+		default:
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	return m.mounted(r, rootfs, func(root *os.Root) error {
+		for _, p := range fresh {
+			if err := copyUp(root, p); err != nil {
+				return fmt.Errorf("volume %s: copy the image's %s: %w", p.Name, p.Destination, err)
+			}
+		}
+		return nil
+	})
+}
+
+func ensureSource(p mountPoint) error {
+	if !p.CreateSource {
+		return checkSource(p)
+	}
+	if _, err := os.Stat(p.Source); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(p.Source, 0o755); err != nil { //nolint:gosec // as Docker makes it
+		return fmt.Errorf("error while creating mount source path %q: %w", p.Source, err)
+	}
+	return nil
+}
+
+// bundle writes the specification.
+func (m *Manager) bundle(r record, rootfs []mount.Mount, n NetworkState) error {
+	user, err := m.resolveUser(r, rootfs)
+	if err != nil {
+		return err
+	}
+	in, err := m.input(r, n, user)
+	if err != nil {
+		return err
+	}
+	s, warnings, err := m.specs.Build(in)
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		m.log.Warn(w, "container", short(r.ID))
+	}
+	return m.writeSpec(r, s)
+}

@@ -1,0 +1,178 @@
+package logs
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+)
+
+// Read yields the entries of the log at path that the options select, oldest
+// first, rotated files included. With Follow it goes on until ctx ends, Until
+// has passed, or done is closed and everything written before is read.
+//
+// The iterator may be used once.
+func Read(ctx context.Context, path string, o Options, done <-chan struct{}) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		r := &reader{path: path, o: o, yield: yield}
+		if err := r.run(ctx, done); err != nil && !errors.Is(err, errStop) {
+			yield(Entry{}, err)
+		}
+	}
+}
+
+// errStop ends a read that is satisfied.
+var errStop = errors.New("stop")
+
+type reader struct {
+	path  string
+	o     Options
+	yield func(Entry, error) bool
+	// rest is the beginning of a line whose end is not written yet.
+	rest []byte
+}
+
+func (r *reader) run(ctx context.Context, done <-chan struct{}) (err error) {
+	var w *watcher
+	if r.o.Follow && !r.o.Until.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, r.o.Until)
+		defer cancel()
+	}
+	if r.o.Follow { // before the first read, so that no change is missed
+		w = watch(r.path)
+		defer func() { err = errors.Join(err, w.close()) }()
+	}
+	files, err := open(r.path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeAll(files)) }()
+	if r.o.Tail >= 0 {
+		if files, err = seekTail(files, r.o.Tail); err != nil {
+			return err
+		}
+	}
+	for {
+		for len(files) > 1 {
+			if err := r.drain(ctx, files[0]); err != nil {
+				return err
+			}
+			r.rest = nil
+			if err := files[0].Close(); err != nil {
+				return err
+			}
+			files = files[1:]
+		}
+		over := !r.o.Follow || closed(done)
+		if len(files) == 1 {
+			if err := r.drain(ctx, files[0]); err != nil {
+				return err
+			}
+		}
+		newer, err := r.newer(files)
+		if err != nil {
+			return err
+		}
+		if len(newer) > 0 {
+			files = append(files, newer...)
+			continue
+		}
+		if over || ctx.Err() != nil {
+			return nil
+		}
+		w.wait(ctx, done)
+	}
+}
+
+// newer opens what has been rotated in after the present file. A file that
+// was truncated instead is read from its start.
+func (r *reader) newer(files []*os.File) ([]*os.File, error) {
+	now, err := os.Stat(r.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // between two steps of a rotation, or no log yet
+	}
+	if err != nil {
+		return nil, fmt.Errorf("log %s: %w", r.path, err)
+	}
+	if len(files) == 0 {
+		return open(r.path)
+	}
+	have, err := files[0].Stat()
+	if err != nil {
+		return nil, fmt.Errorf("log %s: %w", r.path, err)
+	}
+	if os.SameFile(now, have) {
+		return nil, rewindTruncated(files[0], have.Size())
+	}
+	all, err := open(r.path)
+	if err != nil {
+		return nil, err
+	}
+	for i, f := range all {
+		if st, err := f.Stat(); err == nil && os.SameFile(st, have) {
+			return all[i+1:], closeAll(all[:i+1])
+		}
+	}
+	return all, nil // the present file was rotated out altogether
+}
+
+func rewindTruncated(f *os.File, size int64) error {
+	pos, err := f.Seek(0, io.SeekCurrent)
+	if err == nil && pos > size {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return fmt.Errorf("log %s: %w", f.Name(), err)
+	}
+	return nil
+}
+
+// drain yields the complete lines up to the end of a file.
+func (r *reader) drain(ctx context.Context, f *os.File) error {
+	in := bufio.NewReaderSize(f, block)
+	for {
+		part, err := in.ReadSlice('\n')
+		r.rest = append(r.rest, part...)
+		switch {
+		case err == nil:
+			raw := r.rest
+			r.rest = r.rest[:0]
+			if err := r.emit(ctx, raw); err != nil {
+				return err
+			}
+		case errors.Is(err, bufio.ErrBufferFull):
+		case errors.Is(err, io.EOF):
+			return nil
+		default:
+			return fmt.Errorf("log %s: read: %w", f.Name(), err)
+		}
+	}
+}
+
+func (r *reader) emit(ctx context.Context, raw []byte) error {
+	e, ok := parse(raw)
+	if !ok {
+		return nil
+	}
+	if r.o.past(e) || ctx.Err() != nil {
+		return errStop
+	}
+	if r.o.wants(e) && !r.yield(e, nil) {
+		return errStop
+	}
+	return nil
+}
+
+func closed(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}
