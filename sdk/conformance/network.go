@@ -109,8 +109,9 @@ func (g guest) addr() netip.Addr {
 	return a.Unmap()
 }
 
-func (g guest) at(port int) string {
-	return netip.AddrPortFrom(g.addr(), uint16(port)).String()
+// web is the guest's port 80.
+func (g guest) web() string {
+	return netip.AddrPortFrom(g.addr(), 80).String()
 }
 
 // request describes an attachment with an id of its own.

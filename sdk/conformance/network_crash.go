@@ -99,7 +99,7 @@ func collects(l *netLab) {
 		l.Fatalf("not exactly the named endpoint is left")
 	}
 	l.answers(18102, a.Container)
-	(*netNS)(nil).fails(l.T, "the host", "tcp4", "127.0.0.1:18103")
+	(*netNS)(nil).fails(l.T, "the host", "127.0.0.1:18103")
 	l.NoError(l.d.Check(l.ctx, a.Endpoint), "check the endpoint that stays")
 	eventually(l.T, 5*time.Second, "the other links are gone", func() error {
 		for _, g := range []guest{b, c} {

@@ -21,14 +21,14 @@ func trafficCases() []netCase {
 			n := l.network(network.Network{})
 			a, b := l.attach(n), l.attach(n)
 			b.serve("tcp4", ":80", "b")
-			if seen := a.reaches(l.T, "a", "tcp4", b.at(80), "b"); seen != a.addr() {
+			if seen := a.reaches(l.T, "a", "tcp4", b.web(), "b"); seen != a.addr() {
 				l.Fatalf("b saw %s, want %s", seen, a.addr())
 			}
 		}},
 		{"containers of different networks do not reach each other", func(l *netLab) {
 			a, b := l.attach(l.network(network.Network{})), l.attach(l.network(network.Network{}))
 			b.serve("tcp4", ":80", "b")
-			a.fails(l.T, "a", "tcp4", b.at(80))
+			a.fails(l.T, "a", b.web())
 		}},
 		{"a container reaches other hosts under the host's address", func(l *netLab) {
 			w := newNeighbour(l.T)
@@ -42,8 +42,8 @@ func trafficCases() []netCase {
 			w := newNeighbour(l.T)
 			a := l.attach(l.network(network.Network{}))
 			a.serve("tcp4", ":80", "a")
-			w.fails(l.T, "the other host", "tcp4", a.at(80))
-			(*netNS)(nil).reaches(l.T, "the host itself", "tcp4", a.at(80), "a")
+			w.fails(l.T, "the other host", a.web())
+			(*netNS)(nil).reaches(l.T, "the host itself", "tcp4", a.web(), "a")
 		}},
 		{"containers of an internal network reach each other and nobody else", func(l *netLab) {
 			w := newNeighbour(l.T)
@@ -51,10 +51,10 @@ func trafficCases() []netCase {
 			n := l.network(network.Network{Internal: true})
 			a, b := l.attach(n), l.attach(n)
 			b.serve("tcp4", ":80", "b")
-			a.reaches(l.T, "a", "tcp4", b.at(80), "b")
-			a.fails(l.T, "a", "tcp4", hostAddr(w.addr.String(), 80))
+			a.reaches(l.T, "a", "tcp4", b.web(), "b")
+			a.fails(l.T, "a", hostAddr(w.addr.String(), 80))
 			a.viaGateway(l, n)
-			a.fails(l.T, "a, by a route of its own", "tcp4", hostAddr(w.addr.String(), 80))
+			a.fails(l.T, "a, by a route of its own", hostAddr(w.addr.String(), 80))
 		}},
 	}
 }
@@ -81,7 +81,7 @@ func portCases() []netCase {
 			g := l.attach(l.network(network.Network{}), p)
 			g.serve("tcp4", ":80", "g")
 			w.reaches(l.T, "the other host", "tcp4", hostAddr(w.host.String(), 18083), "g")
-			(*netNS)(nil).fails(l.T, "the host", "tcp4", "127.0.0.1:18083")
+			(*netNS)(nil).fails(l.T, "the host", "127.0.0.1:18083")
 		}},
 		{"a udp port is published, and clients follow when it moves to another container", udpPort},
 		{"random ports are given and answered", func(l *netLab) {
@@ -117,7 +117,7 @@ func portCases() []netCase {
 			g := l.attach(n, port(18096, 80, network.TCP))
 			g.serve("tcp4", ":80", "g")
 			l.NoError(l.d.Detach(l.ctx, g.Endpoint), "detach")
-			(*netNS)(nil).fails(l.T, "the host", "tcp4", "127.0.0.1:18096")
+			(*netNS)(nil).fails(l.T, "the host", "127.0.0.1:18096")
 			h, err := (*netNS)(nil).listen(l.ctx, "tcp4", ":18096")
 			l.NoError(err, "listen on the port")
 			closeIgnoring(h.Close)
@@ -160,7 +160,7 @@ func loopbackOnly(l *netLab) {
 	g := l.attach(n, p)
 	g.serve("tcp4", ":80", "g")
 	(*netNS)(nil).reaches(l.T, "the host", "tcp4", "127.0.0.1:18081", "g")
-	w.fails(l.T, "another host", "tcp4", hostAddr(w.host.String(), 18081))
+	w.fails(l.T, "another host", hostAddr(w.host.String(), 18081))
 	other := l.attach(n)
 	for name, ns := range map[string]*netNS{"another host": w.netNS, "a container": other.netNS} {
 		gateway, link := w.host, "wire0"
@@ -168,7 +168,7 @@ func loopbackOnly(l *netLab) {
 			gateway, link = n.Subnets[0].Gateway, "eth0"
 		}
 		ns.sendLoopbackTo(l, link, gateway)
-		ns.fails(l.T, name+", with forged packets,", "tcp4", "127.0.0.1:18081")
+		ns.fails(l.T, name+", with forged packets,", "127.0.0.1:18081")
 	}
 }
 

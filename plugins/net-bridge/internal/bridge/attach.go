@@ -135,8 +135,7 @@ func (d *Driver) allocate(n *netState, r network.AttachRequest) (e *endpoint, wa
 	}
 	c := cursor{Last: addr}
 	if err := errors.Join(d.curDir.Put(string(r.Network), c), d.epDir.Put(string(r.Endpoint), e)); err != nil {
-		d.ports.Release(r.Endpoint)
-		return nil, false, fmt.Errorf("record: %w", err)
+		return nil, false, errors.Join(fmt.Errorf("record: %w", err), d.ports.Release(r.Endpoint))
 	}
 	d.cursors[r.Network], d.endpoints[r.Endpoint] = c, e
 	return e, false, nil

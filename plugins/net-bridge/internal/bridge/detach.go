@@ -23,7 +23,9 @@ func (d *Driver) Detach(ctx context.Context, id network.EndpointID) error {
 	if err := d.rules.SetForwards(ctx, id, nil); err != nil {
 		return fmt.Errorf("endpoint %s: detach: %w", id, err)
 	}
-	d.ports.Release(id)
+	if err := d.ports.Release(id); err != nil {
+		d.log.Warn("a port's socket cannot be closed", "endpoint", id, "err", err)
+	}
 	d.work.later(func(ctx context.Context) { d.finish(ctx, e) })
 	return nil
 }

@@ -12,6 +12,7 @@ package bridge
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -146,14 +147,17 @@ func (d *Driver) List(context.Context) ([]network.Attachment, error) {
 // Shutdown ends the driver's own work. Links, rules and records stay.
 func (d *Driver) Shutdown(context.Context) error {
 	d.work.stop()
-	if d.configured() != nil {
+	select {
+	case <-d.ready:
+	default:
 		return nil
 	}
+	var errs []error
 	for _, id := range d.ids() {
-		d.ports.Release(id)
+		errs = append(errs, d.ports.Release(id))
 	}
 	d.links.Close()
-	return d.rules.Close()
+	return errors.Join(append(errs, d.rules.Close())...)
 }
 
 func (d *Driver) ids() []network.EndpointID {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/strakehq/strake/sdk/network"
 )
 
 // Docker's options of bridge networks that the driver knows.
@@ -21,9 +23,14 @@ const (
 	optMTU        = "com.docker.network.driver.mtu"
 )
 
+// defaultName is the name of the network that gets the default bridge.
+const defaultName = "bridge"
+
 // options applies a network's options and says whether it is the default
-// network.
-func (n *netState) options(opts map[string]string, defaultBridge string) (isDefault bool, err error) {
+// network: by its name, which users cannot give, or by Docker's option.
+func (n *netState) options(r network.Network, defaultBridge string) (isDefault bool, err error) {
+	opts := r.Options
+	isDefault = r.Name == defaultName
 	for _, key := range slices.Sorted(maps.Keys(opts)) {
 		v := opts[key]
 		var err error

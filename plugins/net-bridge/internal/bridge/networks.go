@@ -73,7 +73,7 @@ func (d *Driver) plan(r network.Network) (*netState, error) {
 	}
 	n := &netState{Want: r, Have: r, MTU: d.settings.MTU, Masquerade: true, ICC: true}
 	n.Bridge = "br-" + string(r.ID)[:min(12, len(r.ID))]
-	isDefault, err := n.options(r.Options, d.settings.Bridge)
+	isDefault, err := n.options(r, d.settings.Bridge)
 	if err != nil {
 		return nil, err
 	}

@@ -67,8 +67,7 @@ func (d *Driver) insert(n *netState, e *endpoint) error {
 	}
 	e.Leaving = false
 	if err := d.epDir.Put(string(id), e); err != nil {
-		d.ports.Release(id)
-		return fmt.Errorf("record: %w", err)
+		return errors.Join(fmt.Errorf("record: %w", err), d.ports.Release(id))
 	}
 	d.endpoints[id] = e
 	return nil

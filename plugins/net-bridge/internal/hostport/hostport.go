@@ -5,6 +5,7 @@
 package hostport
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -75,8 +76,7 @@ func (t *Table) Reserve(owner network.EndpointID, want []network.Port) ([]networ
 	for _, p := range want {
 		h, err := t.reserve(p, got)
 		if err != nil {
-			closeAll(got)
-			return nil, err
+			return nil, errors.Join(err, closeAll(got))
 		}
 		got = append(got, h)
 	}
@@ -94,11 +94,12 @@ func (t *Table) Held(owner network.EndpointID) []network.Port {
 }
 
 // Release gives back all ports of owner.
-func (t *Table) Release(owner network.EndpointID) {
+func (t *Table) Release(owner network.EndpointID) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	closeAll(t.owners[owner])
+	err := closeAll(t.owners[owner])
 	delete(t.owners, owner)
+	return err
 }
 
 func ports(hs []holder) []network.Port {
@@ -109,10 +110,12 @@ func ports(hs []holder) []network.Port {
 	return out
 }
 
-func closeAll(hs []holder) {
+func closeAll(hs []holder) error {
+	var errs []error
 	for _, h := range hs {
-		h.sockets.close()
+		errs = append(errs, h.sockets.close())
 	}
+	return errors.Join(errs...)
 }
 
 // reserve finds a port for p, which may ask for one, a range, or any.
@@ -182,5 +185,6 @@ func shown(a netip.Addr) netip.Addr {
 }
 
 func allocated(p network.Port) error {
+	//nolint:staticcheck // Docker's text, which people search for
 	return fmt.Errorf("Bind for %s failed: port is already allocated: %w", netip.AddrPortFrom(shown(p.HostIP), p.HostPort), errdefs.ErrConflict)
 }

@@ -15,12 +15,12 @@ import (
 // meant.
 type sockets []int
 
-func (s sockets) close() {
+func (s sockets) close() error {
+	var errs []error
 	for _, fd := range s {
-		// The descriptor is gone whatever close answers (close(2)), and
-		// no data was ever written.
-		_ = unix.Close(fd) //nolint:errcheck // see above
+		errs = append(errs, unix.Close(fd))
 	}
+	return errors.Join(errs...)
 }
 
 // hold binds the port. A port in use is ErrConflict, an address that the host
@@ -37,8 +37,7 @@ func hold(p network.Port) (sockets, error) {
 			continue // a kernel without IPv6 or SCTP sockets has nobody else to fear
 		}
 		if err != nil {
-			held.close()
-			return nil, explain(p, a, err)
+			return nil, errors.Join(explain(p, a, err), held.close())
 		}
 		held = append(held, fd)
 	}

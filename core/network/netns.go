@@ -1,0 +1,132 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/moby/sys/mountinfo"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// pins keeps network namespaces alive by bind mounts in a directory.
+type pins struct{ dir string }
+
+func (p pins) path(id string) string { return filepath.Join(p.dir, id) }
+
+// open makes the directory a shared mount of its own, as ip-netns(8) does: a
+// mount namespace copied from ours then sees a pin come and, above all, go,
+// where a private copy would keep the namespace alive.
+func (p pins) open() error {
+	mounted, err := mountinfo.Mounted(p.dir)
+	if err != nil {
+		return fmt.Errorf("directory of network namespaces %s: %w", p.dir, err)
+	}
+	if !mounted {
+		if err := unix.Mount(p.dir, p.dir, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("directory of network namespaces %s: bind: %w", p.dir, err)
+		}
+	}
+	if err := unix.Mount("", p.dir, "", unix.MS_SHARED|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("directory of network namespaces %s: share: %w", p.dir, err)
+	}
+	return nil
+}
+
+// close undoes open when nothing is pinned.
+func (p pins) close() error {
+	entries, err := os.ReadDir(p.dir)
+	if err != nil || len(entries) > 0 {
+		return err
+	}
+	err = unix.Unmount(p.dir, unix.MNT_DETACH)
+	if errors.Is(err, unix.EINVAL) {
+		return nil // not mounted
+	}
+	return err
+}
+
+// make makes a namespace with its loopback interface up and pins it. One that
+// is pinned already is kept.
+func (p pins) make(id string) (string, error) {
+	path := p.path(id)
+	if isNetNS(path) {
+		return path, nil
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o600)
+	if err != nil {
+		return "", fmt.Errorf("network namespace %s: %w", path, err)
+	}
+	if err := f.Close(); err != nil {
+		return "", fmt.Errorf("network namespace %s: %w", path, err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		// The thread is of the new namespace from now on. It is never
+		// unlocked, so that it ends with the goroutine.
+		runtime.LockOSThread()
+		done <- newNetNS(path)
+	}()
+	if err := <-done; err != nil {
+		return "", errors.Join(fmt.Errorf("network namespace %s: make: %w", path, err), os.Remove(path))
+	}
+	return path, nil
+}
+
+// loopbackIndex is the index of lo in every namespace.
+const loopbackIndex = 1
+
+func newNetNS(path string) error {
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("unshare: %w", err)
+	}
+	lo := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: loopbackIndex}}
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return fmt.Errorf("set up lo: %w", err)
+	}
+	if err := unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("pin: %w", err)
+	}
+	return nil
+}
+
+// remove unpins a namespace; one that is gone is no error. It ends when no
+// process is in it.
+func (p pins) remove(id string) error {
+	path := p.path(id)
+	err := unix.Unmount(path, unix.MNT_DETACH)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: not mounted
+		return fmt.Errorf("network namespace %s: unpin: %w", path, err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("network namespace %s: remove: %w", path, err)
+	}
+	return nil
+}
+
+// sweep removes the pins that are not to be kept.
+func (p pins) sweep(keep map[string]bool) error {
+	entries, err := os.ReadDir(p.dir)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		if !keep[e.Name()] {
+			errs = append(errs, p.remove(e.Name()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func isNetNS(path string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(path, &st) == nil && st.Type == unix.NSFS_MAGIC
+}
