@@ -137,22 +137,3 @@ func RunTest(t *testing.T, cases []Case) {
 		})
 	}
 }
-
-// Subject gives a suite its driver of contract type D.
-type Subject[D any] struct {
-	// Driver returns a configured driver. It is called before every use that
-	// may follow a Kill.
-	Driver func() D
-	// Kill ends the driver's process with SIGKILL and has a new one launched
-	// and configured alike; nil when the driver is no process.
-	Kill func() error
-}
-
-// Crash kills the driver if that can be done, and returns the driver to go on
-// with.
-func (s Subject[D]) Crash(t *T) D {
-	if s.Kill != nil {
-		t.NoError(s.Kill(), "kill and relaunch the driver")
-	}
-	return s.Driver()
-}

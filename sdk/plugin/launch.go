@@ -3,7 +3,6 @@ package plugin
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -43,7 +42,8 @@ type LaunchConfig struct {
 	LogPath string
 	// Logger is the host's log. The driver gets its level.
 	Logger hclog.Logger
-	// StartTimeout bounds the launch until the driver has said who it is.
+	// StartTimeout bounds the launch until the driver has said who it is;
+	// Configure has ctx's deadline or that of a long call.
 	// Default 10 seconds.
 	StartTimeout time.Duration
 	// Timeouts of calls.
@@ -71,11 +71,9 @@ func Launch(ctx context.Context, c LaunchConfig) (*Client, error) {
 		return nil, fmt.Errorf("driver %s: %w", c.Path, err)
 	}
 	l := &launch{LaunchConfig: c, dir: dir, log: newTail(c.LogPath)}
-	ctx, cancel := context.WithTimeout(ctx, orDefault(c.StartTimeout, 10*time.Second))
-	defer cancel()
 	client, err := l.run(ctx)
 	if err != nil {
-		err = l.explain(ctx, err)
+		err = l.explain(err)
 		l.kill()
 		return nil, err
 	}
@@ -95,15 +93,8 @@ type launch struct {
 func (l *launch) run(ctx context.Context) (*Client, error) {
 	dead := make(chan struct{})
 	l.plugin = l.newPlugin(dead)
-	cc, err := l.dial(ctx)
+	info, d, err := l.meet(ctx)
 	if err != nil {
-		return nil, err
-	}
-	info, d, err := connect(ctx, cc, l.dir.path)
-	if err != nil {
-		return nil, err
-	}
-	if err := l.checkKind(info); err != nil {
 		return nil, err
 	}
 	if err := l.configure(ctx, info, d); err != nil {
@@ -113,6 +104,21 @@ func (l *launch) run(ctx context.Context) (*Client, error) {
 		info: info, pid: l.proc.cmd.Process.Pid, driver: d, dead: dead, kill: l.kill, outcome: l.proc.outcome,
 		stop: func(ctx context.Context) error { return shutdown(ctx, d, l.plugin, l.proc) },
 	}, nil
+}
+
+// meet starts the process and finds out who it is, within StartTimeout.
+func (l *launch) meet(ctx context.Context) (driver.Info, driver.Driver, error) {
+	ctx, cancel := context.WithTimeout(ctx, orDefault(l.StartTimeout, 10*time.Second))
+	defer cancel()
+	cc, err := l.dial(ctx)
+	if err != nil {
+		return driver.Info{}, nil, err
+	}
+	info, d, err := connect(ctx, cc, l.dir.path)
+	if err != nil {
+		return driver.Info{}, nil, err
+	}
+	return info, d, l.checkKind(info)
 }
 
 func (l *launch) newPlugin(dead chan struct{}) *goplugin.Client {
@@ -129,10 +135,11 @@ func (l *launch) newPlugin(dead chan struct{}) *goplugin.Client {
 		Stderr:           l.log,
 		GRPCDialOptions:  dialOptions(link, l.Timeouts),
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
-			l.proc = newProcess(l.LaunchConfig, l.dir.path, cmd.Env)
-			if err := l.proc.start(l.LogPath); err != nil {
+			proc := newProcess(l.LaunchConfig, l.dir.path, cmd.Env)
+			if err := proc.start(l.LogPath); err != nil {
 				return nil, err
 			}
+			l.proc = proc
 			go func() {
 				<-l.proc.exited
 				close(dead)
@@ -195,7 +202,7 @@ func (l *launch) configure(ctx context.Context, info driver.Info, d driver.Drive
 }
 
 // explain says which driver failed to start, and shows what it said.
-func (l *launch) explain(ctx context.Context, err error) error {
+func (l *launch) explain(err error) error {
 	if l.proc != nil {
 		if wrong := checkHandshake(l.proc.firstLine()); wrong != nil {
 			return fmt.Errorf("driver %s: %w", l.Path, wrong)
@@ -205,9 +212,6 @@ func (l *launch) explain(ctx context.Context, err error) error {
 			err = fmt.Errorf("it ended at its start (%s): %w: %w", l.proc.outcome(), errdefs.ErrUnavailable, err)
 		default:
 		}
-	}
-	if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
-		err = fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
 	if lines := l.log.last(); lines != "" {
 		return fmt.Errorf("driver %s: %w; its log ends with:\n%s", l.Path, err, lines)
