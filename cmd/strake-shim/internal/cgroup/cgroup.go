@@ -1,0 +1,138 @@
+// Package cgroup finds the cgroup of a container and looks after it: which
+// processes are in it, and whether the kernel killed one for memory.
+package cgroup
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Group is a container's cgroup, of version 2 or 1. The zero value is none.
+type Group struct {
+	// procs is a directory whose cgroup.procs name all processes.
+	procs string
+	// memory is the directory of the memory controller; empty: none.
+	memory string
+	v2     bool
+}
+
+// preferred v1 controllers to list processes from; all that a runtime uses
+// have the same processes.
+var preferred = [...]string{"devices", "freezer", "pids", "cpu", "memory", "name=systemd"}
+
+// Of finds the cgroup of a process. It must have id in its name, so that a
+// cgroup that the container shares with others is never taken for its own.
+func Of(pid int, id string) (Group, error) {
+	paths, err := membership("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err != nil {
+		return Group{}, fmt.Errorf("process %d: cgroup: %w", pid, err)
+	}
+	mounts, err := hierarchies("/proc/self/mountinfo")
+	if err != nil {
+		return Group{}, fmt.Errorf("cgroup mounts: %w", err)
+	}
+	dir := func(controller string) string {
+		m, ok := mounts[controller]
+		p := paths[controller]
+		if !ok || !strings.Contains(filepath.Base(p), id) {
+			return ""
+		}
+		return filepath.Join(m.point, strings.TrimPrefix(p, strings.TrimSuffix(m.root, "/")))
+	}
+	if d := dir(""); d != "" {
+		return Group{procs: d, memory: d, v2: true}, nil
+	}
+	g := Group{memory: dir("memory")}
+	for _, c := range preferred {
+		if g.procs = dir(c); g.procs != "" {
+			break
+		}
+	}
+	return g, nil
+}
+
+// membership maps controllers to paths; "" is version 2.
+func membership(file string) (map[string]string, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	paths := map[string]string{}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3); len(f) == 3 {
+			for c := range strings.SplitSeq(f[1], ",") {
+				paths[c] = f[2]
+			}
+		}
+	}
+	return paths, nil
+}
+
+type hierarchy struct{ point, root string }
+
+// hierarchies finds where controllers are mounted; "" is version 2.
+func hierarchies(mountinfo string) (map[string]hierarchy, error) {
+	b, err := os.ReadFile(mountinfo)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]hierarchy{}
+	for line := range strings.Lines(string(b)) {
+		pre, post, ok := strings.Cut(line, " - cgroup")
+		f, g := strings.Fields(pre), strings.Fields(post)
+		if !ok || len(f) < 5 || len(g) < 2 {
+			continue
+		}
+		h := hierarchy{point: f[4], root: f[3]}
+		if strings.HasPrefix(post, "2 ") {
+			found[""] = h
+			continue
+		}
+		for o := range strings.SplitSeq(g[len(g)-1], ",") {
+			found[o] = h
+		}
+	}
+	return found, nil
+}
+
+// Processes returns the pids in the cgroup and those below it.
+func (g Group) Processes() (pids []int, err error) {
+	if g.procs == "" {
+		return nil, nil
+	}
+	err = filepath.WalkDir(g.procs, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case !d.IsDir():
+			return nil
+		}
+		more, err := readPids(filepath.Join(path, "cgroup.procs"))
+		pids = append(pids, more...)
+		return err
+	})
+	return pids, err
+}
+
+func readPids(file string) (pids []int, err error) {
+	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for f := range bytes.FieldsSeq(b) {
+		pid, err := strconv.Atoi(string(f))
+		if err != nil {
+			return nil, err
+		}
+		pids = append(pids, pid)
+	}
+	return pids, err
+}

@@ -1,0 +1,209 @@
+// Package monitor keeps one container: its first process, its execs, what the
+// driver may ask of them, and what the driver must be told.
+package monitor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/strakehq/strake/cmd/strake-shim/internal/cgroup"
+	"github.com/strakehq/strake/cmd/strake-shim/internal/oci"
+	"github.com/strakehq/strake/cmd/strake-shim/internal/reap"
+	"github.com/strakehq/strake/cmd/strake-shim/internal/stdio"
+	"github.com/strakehq/strake/sdk/mount"
+	"github.com/strakehq/strake/sdk/shim/wire"
+)
+
+// grace is how long output of others is awaited after a process has ended.
+const grace = 2 * time.Second
+
+// Container is the one container of a shim.
+type Container struct {
+	dir     string
+	conf    wire.Config
+	reaper  *reap.Reaper
+	runtime *oci.Runner
+	emit    func(wire.Event)
+
+	ready   chan struct{} // closed when created or adopted, or that failed
+	deleted chan struct{} // closed when the runtime has forgotten the container
+
+	command sync.Mutex // held while the runtime changes the container
+
+	mu        sync.Mutex // guards all below
+	failed    error      // why creation or adoption failed
+	spans     []wire.Span
+	init      *process
+	execs     map[string]*process
+	paused    bool
+	group     cgroup.Group
+	oomWatch  *os.File
+	oom       bool
+	sockets   int
+	deleteErr error
+}
+
+// New prepares for the container whose directory is given. Events go to emit,
+// which must not block.
+func New(dir string, conf wire.Config, r *reap.Reaper, oomScore string, emit func(wire.Event)) *Container {
+	return &Container{
+		dir: dir, conf: conf, reaper: r, emit: emit,
+		runtime: &oci.Runner{Runtime: conf.Runtime, Reaper: r, Dir: dir, OOMScore: oomScore},
+		ready:   make(chan struct{}), deleted: make(chan struct{}),
+		execs: map[string]*process{},
+	}
+}
+
+// Create mounts the root file system and has the runtime create the container.
+func (c *Container) Create() {
+	err := c.create()
+	c.mu.Lock()
+	c.failed = err
+	c.mu.Unlock()
+	close(c.ready)
+}
+
+func (c *Container) create() error {
+	if err := c.span("mount rootfs", c.mount); err != nil {
+		return internal(fmt.Errorf("root file system: %w", err))
+	}
+	p := &process{dir: c.dir, done: make(chan struct{})}
+	p.state.Status = wire.Creating
+	streams, err := stdio.New(stdio.Options{Dir: c.dir, IO: c.conf.IO, Console: c.socket(), StdinClosed: c.stdinClosed(p)})
+	if err != nil {
+		return internal(fmt.Errorf("standard streams: %w", err))
+	}
+	p.streams = streams
+	release := c.reaper.Expect()
+	defer release()
+	if err := c.span("runtime create", func() error { return c.runCreate(p) }); err != nil {
+		return errors.Join(asRuntime(err), c.undo(p))
+	}
+	if err := c.begin(p, wire.Created); err != nil {
+		return errors.Join(internal(err), c.undo(p))
+	}
+	c.mu.Lock()
+	c.init = p
+	c.mu.Unlock()
+	c.watchOOM(p.state.Pid)
+	return nil
+}
+
+func (c *Container) mount() error {
+	if len(c.conf.Mounts) == 0 {
+		return nil
+	}
+	return mount.All(c.conf.Mounts, c.conf.Rootfs)
+}
+
+func (c *Container) runCreate(p *process) error {
+	files, console := p.streams.Child()
+	args := append([]string{"--bundle", c.conf.Bundle, "--pid-file", p.pidFile()}, c.conf.Runtime.CreateArgs...)
+	if console != "" {
+		args = append(args, "--console-socket", console)
+	}
+	return c.runtime.Run(files, "create", append(args, c.conf.ID)...)
+}
+
+// begin takes charge of the process that the runtime has left behind.
+func (c *Container) begin(p *process, status wire.Status) error {
+	pid, err := p.readPid()
+	if err != nil {
+		return err
+	}
+	ended := c.reaper.Claim(pid)
+	if p.handle, err = reap.OpenProcess(pid, 0); err != nil {
+		return err
+	}
+	if err := p.streams.Run(); err != nil {
+		return err
+	}
+	s := wire.State{Status: status, Pid: pid, TTY: p.streams.TTY(), StdinOpen: p.streams.StdinOpen()}
+	if s.Ticks, err = reap.Ticks(pid); err != nil {
+		return err
+	}
+	if status == wire.Running {
+		s.StartedAt = time.Now()
+	}
+	c.mu.Lock()
+	p.state = s
+	c.mu.Unlock()
+	if err := wire.Store(filepath.Join(p.dir, wire.StateFile), s); err != nil {
+		return err
+	}
+	go func() { c.ended(p, <-ended) }()
+	return nil
+}
+
+// undo removes what a failed creation has left: whatever of the runtime still
+// runs, and the streams. Its state and cgroup are the driver's to clean up,
+// which must do so for a shim that died, too.
+func (c *Container) undo(p *process) error {
+	return errors.Join(killChildren(), p.streams.Discard())
+}
+
+// span times a piece of work.
+func (c *Container) span(name string, f func() error) error {
+	s := wire.Span{Name: name, Start: time.Now()}
+	err := f()
+	s.End = time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.spans = append(c.spans, s)
+	return err
+}
+
+func (c *Container) takeSpans() []wire.Span {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.spans
+	c.spans = nil
+	return s
+}
+
+// socket is a path for a new socket.
+func (c *Container) socket() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sockets++
+	return c.conf.Socket + "." + strconv.Itoa(os.Getpid()%1000) + "." + strconv.Itoa(c.sockets)
+}
+
+func (c *Container) stdinClosed(p *process) func() {
+	return func() {
+		c.mu.Lock()
+		p.state.StdinOpen = false
+		c.mu.Unlock()
+		c.emit(wire.Event{Kind: wire.StdinClosed, Exec: p.id, At: time.Now()})
+	}
+}
+
+func (c *Container) watchOOM(pid int) {
+	g, err := cgroup.Of(pid, c.conf.ID)
+	if err != nil {
+		note("find cgroup: %v", err)
+		return
+	}
+	f, err := g.WatchOOM(func() {
+		c.mu.Lock()
+		c.oom = true
+		c.mu.Unlock()
+		c.emit(wire.Event{Kind: wire.OOM, At: time.Now()})
+	})
+	if err != nil {
+		note("%v", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.group, c.oomWatch = g, f
+}
+
+// note writes to the shim's own log.
+func note(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, time.Now().UTC().Format(time.RFC3339Nano)+" "+format+"\n", args...) //nolint:errcheck // nowhere else to say it
+}

@@ -1,0 +1,93 @@
+// Package cgstat finds the cgroups of a process and reads their counters, for
+// both versions of cgroups.
+package cgstat
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+)
+
+// Groups are the directories of a process's cgroups.
+type Groups struct {
+	// V2 is the directory in the unified hierarchy, when it has controllers.
+	V2 string
+	// V1 are directories by controller.
+	V1 map[string]string
+}
+
+// Of finds the cgroups of a process.
+func Of(pid int) (Groups, error) {
+	g, err := of(pid)
+	if err != nil {
+		return Groups{}, fmt.Errorf("process %d: find cgroups: %w", pid, err)
+	}
+	return g, nil
+}
+
+func of(pid int) (Groups, error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err != nil {
+		return Groups{}, err
+	}
+	mounts, err := mountinfo.GetMounts(mountinfo.FSTypeFilter("cgroup", "cgroup2"))
+	if err != nil {
+		return Groups{}, err
+	}
+	g := Groups{V1: map[string]string{}}
+	for line := range strings.Lines(string(b)) {
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(f) != 3 {
+			continue
+		}
+		g.add(mounts, f[1], f[2])
+	}
+	return g, nil
+}
+
+// add finds where a line of /proc/<pid>/cgroup is mounted.
+func (g *Groups) add(mounts []*mountinfo.Info, controllers, path string) {
+	for _, m := range mounts {
+		dir := filepath.Join(m.Mountpoint, strings.TrimPrefix(path, strings.TrimSuffix(m.Root, "/")))
+		if controllers == "" && m.FSType == "cgroup2" {
+			if b, err := os.ReadFile(filepath.Join(m.Mountpoint, "cgroup.controllers")); err == nil && len(b) > 1 {
+				g.V2 = dir
+			}
+		}
+		if controllers == "" || m.FSType != "cgroup" {
+			continue
+		}
+		for c := range strings.SplitSeq(controllers, ",") {
+			if hasOption(m.VFSOptions, c) {
+				g.V1[c] = dir
+			}
+		}
+	}
+}
+
+func hasOption(options, want string) bool {
+	for o := range strings.SplitSeq(options, ",") {
+		if o == want {
+			return true
+		}
+	}
+	return false
+}
+
+// Processes is a directory whose cgroup.procs, with those below it, name all
+// processes; empty when the process is in no cgroup but the root.
+func (g Groups) Processes() string {
+	if g.V2 != "" {
+		return g.V2
+	}
+	for _, c := range []string{"devices", "freezer", "pids", "cpu", "memory"} {
+		if d := g.V1[c]; d != "" {
+			return d
+		}
+	}
+	return ""
+}

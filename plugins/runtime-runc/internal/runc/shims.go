@@ -1,0 +1,77 @@
+package runc
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// shims finds the processes of shims by their arguments, which works for those
+// that hang, too: pid → container's directory.
+func shims() (map[int]string, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	found := map[int]string{}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
+		if err != nil {
+			continue // ended
+		}
+		if a := strings.Split(string(b), "\x00"); len(a) == 4 && a[0] == "strake-shim" && (a[1] == "create" || a[1] == "adopt") {
+			found[pid] = a[2]
+		}
+	}
+	return found, nil
+}
+
+// killShims kills the shims of a container.
+func killShims(dir string) error {
+	return killThose(func(d string) bool { return d == dir })
+}
+
+// killOrphans kills shims of containers that are not kept.
+func killOrphans(s *setup, kept map[string]bool) error {
+	return killThose(func(dir string) bool {
+		return filepath.Dir(dir) == s.dir && !kept[filepath.Base(dir)]
+	})
+}
+
+func killThose(those func(dir string) bool) error {
+	found, err := shims()
+	for pid, dir := range found {
+		if those(dir) {
+			err = errors.Join(err, killProcess(pid))
+		}
+	}
+	return err
+}
+
+// killProcess kills a process and waits until it has ended.
+func killProcess(pid int) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+	if errors.Is(err, unix.ESRCH) {
+		err = nil
+	}
+	if err == nil {
+		_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int((5 * time.Second).Milliseconds()))
+	}
+	return errors.Join(err, unix.Close(fd))
+}

@@ -1,0 +1,105 @@
+package shim
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/strakehq/strake/sdk/shim/wire"
+)
+
+// Launch says how to start a shim.
+type Launch struct {
+	// Program is the path of strake-shim.
+	Program string
+	// Dir is the container's directory; Config is in it.
+	Dir    string
+	Config wire.Config
+	// Adopt takes the place of a shim that died.
+	Adopt bool
+	// Process is a pidfd of the first process and TTY its pty's master, for
+	// Adopt; either may be nil.
+	Process, TTY *os.File
+	// Cgroup is a directory of cgroup version 2 for the shim, opened; nil:
+	// the caller's own.
+	Cgroup *os.File
+}
+
+// Start starts a shim in a session and a mount namespace of its own. When it
+// returns, the control socket accepts connections. The caller is to wait for
+// the process when its connection is gone; one that lives longer than its
+// parent is init's to reap.
+func Start(l Launch) (*os.Process, error) {
+	p, err := start(l)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", l.Program, err)
+	}
+	return p, nil
+}
+
+func start(l Launch) (p *os.Process, err error) {
+	listener, err := listen(l.Config.Control())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, listener.Close()) }()
+	log, err := os.OpenFile(filepath.Join(l.Dir, wire.LogFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, null.Close()) }()
+	mode := "create"
+	if l.Adopt {
+		mode = "adopt"
+	}
+	return os.StartProcess(l.Program, []string{filepath.Base(l.Program), mode, l.Dir}, &os.ProcAttr{
+		Dir: "/", Env: environment(), Sys: attributes(l),
+		Files: []*os.File{null, log, log, listener, l.Process, l.TTY},
+	})
+}
+
+func attributes(l Launch) *syscall.SysProcAttr {
+	a := &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWNS}
+	if l.Cgroup != nil {
+		a.UseCgroupFD, a.CgroupFD = true, int(l.Cgroup.Fd())
+	}
+	return a
+}
+
+// environment has one processor do for the shim: it mostly sleeps, and each
+// more would cost memory.
+func environment() []string {
+	env := []string{"PATH=" + os.Getenv("PATH"), "GOMAXPROCS=1"}
+	for _, k := range [...]string{"XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "GOCOVERDIR"} {
+		if v, ok := os.LookupEnv(k); ok {
+			env = append(env, k+"="+v)
+		}
+	}
+	return env
+}
+
+// listen makes the control socket in place of a dead shim's.
+func listen(path string) (*os.File, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	f, err := l.File()
+	if err = errors.Join(err, os.Chmod(path, 0o600), l.Close()); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
