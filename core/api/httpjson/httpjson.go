@@ -15,6 +15,9 @@ import (
 // MaxBody is the most bytes of a JSON body that are read.
 const MaxBody = 4 << 20
 
+// drain is how much more of a body that is too long is read, and thrown away.
+const drain = 64 << 20
+
 // Read decodes a request's body into v. A request without a body leaves v
 // alone. ErrInvalidArgument says where the body is not what it should be;
 // *http.MaxBytesError when it is longer than MaxBody. Fields that v does not
@@ -26,7 +29,15 @@ func Read(w http.ResponseWriter, r *http.Request, v any) error {
 	if err := checkType(r.Header.Get("Content-Type")); err != nil {
 		return err
 	}
-	return Decode(http.MaxBytesReader(w, r.Body, MaxBody), v)
+	err := Decode(http.MaxBytesReader(w, r.Body, MaxBody), v)
+	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+		// A client that is still sending when the connection ends does not
+		// read why.
+		if _, drainErr := io.CopyN(io.Discard, r.Body, drain); drainErr != nil && !errors.Is(drainErr, io.EOF) {
+			return errors.Join(err, drainErr)
+		}
+	}
+	return err
 }
 
 // checkType accepts application/json with any parameters.
