@@ -43,7 +43,9 @@ func (h Host) begin(ctx context.Context, call Call) (*transfer, error) {
 	go func() {
 		defer close(t.done)
 		t.err = call(ctx, l.Path())
-		t.err = errors.Join(t.err, l.expire(t.err != nil))
+		if err := l.expire(t.err != nil); t.err == nil {
+			t.err = err
+		}
 	}()
 	conn, err := l.Accept()
 	err = errors.Join(err, l.Close())
