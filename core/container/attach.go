@@ -14,6 +14,7 @@ import (
 	"github.com/moby/term"
 
 	"github.com/strakehq/strake/core/api/containers"
+	"github.com/strakehq/strake/core/api/hijack"
 	"github.com/strakehq/strake/core/api/stdcopy"
 	"github.com/strakehq/strake/core/logs"
 	"github.com/strakehq/strake/sdk/runtime"
@@ -157,7 +158,10 @@ type pendingStream struct {
 	err     error
 }
 
-var _ containers.Stream = (*pendingStream)(nil)
+var (
+	_ containers.Stream = (*pendingStream)(nil)
+	_ hijack.Later      = (*pendingStream)(nil)
+)
 
 func newPending(want runtime.StreamSet) *pendingStream {
 	return &pendingStream{want: want, ready: make(chan struct{})}
@@ -176,13 +180,14 @@ func (p *pendingStream) connect(c *net.UnixConn, err error) {
 	}
 }
 
-func (p *pendingStream) wait() (*net.UnixConn, error) {
+// Await implements hijack.Later.
+func (p *pendingStream) Await() (*net.UnixConn, error) {
 	<-p.ready
 	return p.conn, p.err
 }
 
 func (p *pendingStream) Read(b []byte) (int, error) {
-	c, err := p.wait()
+	c, err := p.Await()
 	if err != nil {
 		return 0, err
 	}
@@ -190,27 +195,15 @@ func (p *pendingStream) Read(b []byte) (int, error) {
 }
 
 func (p *pendingStream) Write(b []byte) (int, error) {
-	c, err := p.wait()
+	c, err := p.Await()
 	if err != nil {
 		return 0, err
 	}
 	return c.Write(b)
 }
 
-// WriteTo lets the kernel move the bytes.
-func (p *pendingStream) WriteTo(w io.Writer) (int64, error) {
-	c, err := p.wait()
-	if errors.Is(err, io.EOF) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	return io.Copy(w, c)
-}
-
 func (p *pendingStream) CloseWrite() error {
-	c, err := p.wait()
+	c, err := p.Await()
 	if err != nil {
 		return nil //nolint:nilerr // there is no other end to tell
 	}
@@ -223,7 +216,7 @@ func (p *pendingStream) Close() error {
 		close(p.ready)
 	})
 	p.onClose()
-	if c, err := p.wait(); err == nil {
+	if c, err := p.Await(); err == nil {
 		return c.Close()
 	}
 	return nil

@@ -48,9 +48,6 @@ func (m *Manager) Create(ctx context.Context, name, platform string, r container
 	if err := m.furnish(ctx, &rec, &u); err != nil {
 		return container.CreateResponse{}, err
 	}
-	if err := m.save(rec); err != nil {
-		return container.CreateResponse{}, err
-	}
 	m.mu.Lock()
 	m.units[rec.ID] = newUnit(rec)
 	m.mu.Unlock()
@@ -249,8 +246,9 @@ func checkPlatform(ref, want string, img Image) (warnings []string, err error) {
 	return nil, nil
 }
 
-// furnish makes what a container owns: its snapshot, its volumes and its
-// directory. The snapshot's driver works while the rest is made.
+// furnish makes what a container owns: its snapshot and, while the driver
+// works on that, its volumes, its directory and its record. A record whose
+// snapshot never came is removed by Recover.
 func (m *Manager) furnish(ctx context.Context, rec *record, u *undo) error {
 	opts := storage.PrepareOptions{}
 	if s := rec.Host.StorageOpt["size"]; s != "" {
@@ -261,7 +259,7 @@ func (m *Manager) furnish(ctx context.Context, rec *record, u *undo) error {
 		opts.SizeLimit = limit
 	}
 	u.push(func(ctx context.Context) error {
-		return errors.Join(m.cfg.Drivers.Storage().Remove(ctx, rec.snapshotKey()), m.cfg.Volumes.Release(ctx, rec.ID, true), os.RemoveAll(m.dir(rec.ID)))
+		return m.clear(ctx, newUnit(*rec), *rec, true)
 	})
 	var g errgroup.Group
 	g.Go(func() (err error) {
@@ -274,10 +272,10 @@ func (m *Manager) furnish(ctx context.Context, rec *record, u *undo) error {
 	if err == nil {
 		err = os.Mkdir(m.dir(rec.ID), 0o710)
 	}
-	if err = errors.Join(err, g.Wait()); err != nil {
-		return err
+	if err == nil {
+		err = m.save(*rec)
 	}
-	return nil
+	return errors.Join(err, g.Wait())
 }
 
 // useVolumes makes the container's volumes and notes where they are.

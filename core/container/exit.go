@@ -45,72 +45,94 @@ func (m *Manager) confirmExit(ctx context.Context, r record, e *runtime.Exit) bo
 	return true
 }
 
-// settle releases what the process had and moves the container on: to its
-// end, to a restart, or away. It is called with the lock held.
+// settle records the end of a container's process, releases what it had and
+// moves the container on: to its end, to a restart, or away. It is called
+// with the lock held.
+//
+// Those who wait for the exit are told when the network is left, so that its
+// ports are free for them; the runtime forgets the process only when its exit
+// is on disk here.
 func (m *Manager) settle(ctx context.Context, u *unit, e runtime.Exit) {
 	u.endHealth()
 	r := u.get()
-	m.releaseRun(ctx, r)
-	edit := func(x *run) {
-		x.Pid, x.ExitCode, x.OOMKilled, x.FinishedAt = 0, e.Code, e.OOMKilled, e.At.UTC()
-		if x.FinishedAt.IsZero() {
-			x.FinishedAt = time.Now().UTC()
-		}
-		if !e.Known {
-			x.Error = "the exit status is unknown: nobody was there to learn it"
-		}
-		x.Network = NetworkState{}
-	}
-	again, delay := m.shouldRestart(r, e)
+	again, pause := restartAfter(r.Host.RestartPolicy, r.Run, e)
+	gone := r.Host.AutoRemove && !again
 	op := opExit
 	if again {
 		op = opExitRestart
 	}
-	r, err := m.move(u, op, edit)
+	r.Run.Status, _ = m.next(r.ID, r.Run.Status, op) // as it will be
+	r.Run.ended(e)
+	m.releaseRun(ctx, r, gone)
+	r, err := m.move(u, op, func(x *run) { x.ended(e) })
 	if err != nil {
 		m.log.Error("exit", "container", short(r.ID), "err", err)
 		return
 	}
-	m.publish(r, events.ActionDie, "exitCode", strconv.Itoa(r.Run.ExitCode), "execDuration", strconv.Itoa(int(r.Run.FinishedAt.Sub(r.Run.StartedAt).Seconds())))
-	switch {
-	case again:
-		m.saveOrLog(r)
-		m.restartLater(u, delay)
-	case r.Host.AutoRemove:
+	m.publish(r, events.ActionDie, "exitCode", strconv.Itoa(r.Run.ExitCode),
+		"execDuration", strconv.Itoa(int(r.Run.FinishedAt.Sub(r.Run.StartedAt).Seconds())))
+	if gone {
 		if err := m.remove(ctx, u, true); err != nil {
 			m.log.Error("automatic removal", "container", short(r.ID), "err", err)
 		}
-	default:
-		m.saveOrLog(r)
+		return
+	}
+	m.deleteRun(ctx, u)
+	if again {
+		m.restartLater(u, pause)
 	}
 }
 
-func (m *Manager) saveOrLog(r record) {
-	if err := m.save(r); err != nil {
-		m.log.Error("save", "container", short(r.ID), "err", err)
+// ended notes an exit.
+func (x *run) ended(e runtime.Exit) {
+	x.Pid, x.ExitCode, x.OOMKilled, x.FinishedAt = 0, e.Code, e.OOMKilled, e.At.UTC()
+	if e.At.IsZero() {
+		x.FinishedAt = time.Now().UTC()
 	}
+	if !e.Known {
+		x.Error = "the exit status is unknown: nobody was there to learn it"
+	}
+	x.Network = NetworkState{}
 }
 
-// releaseRun gives back the runtime's and the network's part, side by side.
-// What fails is left to the collection at the next start of the daemon.
-func (m *Manager) releaseRun(ctx context.Context, r record) {
+// releaseRun leaves the network and, meanwhile, records the exit. A container
+// that is to be removed needs no record; its process is forgotten instead.
+// What fails is left to the next start, or the next daemon.
+func (m *Manager) releaseRun(ctx context.Context, r record, gone bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	detached := make(chan error, 1)
-	go func() { detached <- m.detach(ctx, r) }()
-	err := m.deleteRun(ctx, r)
-	if err = errors.Join(err, <-detached, m.unmountShm(r)); err != nil {
+	go func() { detached <- errors.Join(m.detach(ctx, r), m.unmountShm(r)) }()
+	var err error
+	if gone {
+		err = m.forgetRun(ctx, r)
+	} else {
+		err = m.save(r)
+	}
+	if err = errors.Join(err, <-detached); err != nil {
 		m.log.Warn("release after exit", "container", short(r.ID), "err", err)
 	}
 }
 
-func (m *Manager) deleteRun(ctx context.Context, r record) error {
+func (m *Manager) forgetRun(ctx context.Context, r record) error {
 	rt, err := m.runtimeOf(r)
 	if err != nil {
 		return err
 	}
 	_, err = rt.Delete(ctx, runtime.ContainerID(r.ID), true)
 	return err
+}
+
+// deleteRun lets the runtime forget a process whose exit is recorded.
+func (m *Manager) deleteRun(ctx context.Context, u *unit) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	if err := m.forgetRun(ctx, u.get()); err != nil {
+		m.log.Warn("delete process", "container", short(u.id), "err", err)
+		u.mu.Lock()
+		u.stale = true
+		u.mu.Unlock()
+	}
 }
 
 // The pauses before automatic restarts, as Docker's: 100 ms, doubled each time
@@ -121,11 +143,7 @@ const (
 	goodRun    = 10 * time.Second
 )
 
-// shouldRestart applies the restart policy to an exit.
-func (m *Manager) shouldRestart(r record, e runtime.Exit) (again bool, pause time.Duration) {
-	return restartAfter(r.Host.RestartPolicy, r.Run, e)
-}
-
+// restartAfter applies a restart policy to an exit.
 func restartAfter(p container.RestartPolicy, r run, e runtime.Exit) (again bool, pause time.Duration) {
 	if r.Stopped {
 		return false, 0

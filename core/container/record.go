@@ -99,6 +99,8 @@ type unit struct {
 	// stopHealth ends the health checks of the present run.
 	stopHealth context.CancelFunc
 	removed    bool
+	// stale: the runtime may still know a former run.
+	stale bool
 }
 
 func newUnit(r record) *unit {

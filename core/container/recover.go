@@ -26,6 +26,7 @@ func unknownExit() runtime.Exit { return runtime.Exit{Code: 255, At: time.Now()}
 // belongs to no container is removed. Networks must have been recovered
 // before. Restart policies are applied last, in the background.
 func (m *Manager) Recover(ctx context.Context) error {
+	m.dropHalfMade(ctx)
 	var g errgroup.Group
 	g.SetLimit(16) // a driver's answers overlap; machines with 500 containers exist
 	for _, u := range m.all() {
@@ -47,6 +48,31 @@ func (m *Manager) Recover(ctx context.Context) error {
 	}
 	m.resumePolicies()
 	return nil
+}
+
+// dropHalfMade removes containers that were being created when the daemon
+// died: they have a record and no snapshot.
+func (m *Manager) dropHalfMade(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, driverTimeout)
+	defer cancel()
+	snapshots, err := m.cfg.Drivers.Storage().List(ctx)
+	if err != nil {
+		m.log.Error("list snapshots", "err", err)
+		return
+	}
+	have := map[storage.SnapshotKey]bool{}
+	for _, s := range snapshots {
+		have[s.Key] = true
+	}
+	for _, u := range m.all() {
+		r := u.get()
+		if r.Run.Status != container.StateCreated || have[r.snapshotKey()] || r.StorageDriver != m.cfg.StorageDriver {
+			continue
+		}
+		if err := m.remove(ctx, u, true); err != nil {
+			m.log.Error("remove half-made container", "container", short(r.ID), "err", err)
+		}
+	}
 }
 
 func (m *Manager) recoverOne(ctx context.Context, u *unit) error {
@@ -151,7 +177,7 @@ func (m *Manager) settleLost(ctx context.Context, u *unit, e runtime.Exit) {
 // undoStart takes back a start that the former daemon did not finish: its
 // client never had an answer.
 func (m *Manager) undoStart(ctx context.Context, u *unit) error {
-	m.releaseRun(ctx, u.get())
+	m.releaseRun(ctx, u.get(), true)
 	m.ensureEnded(u)
 	r, err := m.move(u, opExit, func(x *run) {
 		x.Pid, x.ExitCode, x.Error = 0, codeUnknown, "the daemon ended while the container was being started"

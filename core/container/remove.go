@@ -64,8 +64,8 @@ func (m *Manager) killForRemoval(ctx context.Context, u *unit) error {
 }
 
 // remove removes a container that does not run. It is called with the lock
-// held. The record goes first: should the daemon die then, what is left
-// belongs to nobody and is collected.
+// held. Should the daemon die on the way, what is left belongs to nobody and
+// is collected by the next one.
 func (m *Manager) remove(ctx context.Context, u *unit, volumes bool) error {
 	r, err := m.move(u, opRemove, nil)
 	if err != nil {
@@ -78,11 +78,7 @@ func (m *Manager) remove(ctx context.Context, u *unit, volumes bool) error {
 	u.mu.Unlock()
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	snapshot := make(chan error, 1)
-	go func() { snapshot <- m.cfg.Drivers.Storage().Remove(ctx, r.snapshotKey()) }()
-	err = m.cfg.Store.Update(func(tx *store.Tx) error { return m.records.Delete(tx, r.ID) })
-	err = errors.Join(err, <-snapshot, m.cfg.Volumes.Release(ctx, r.ID, volumes), os.RemoveAll(m.dir(r.ID)))
-	if err != nil {
+	if err := m.clear(ctx, u, r, volumes); err != nil {
 		err = fmt.Errorf("container %s: remove: %w", short(r.ID), err)
 		dead, moveErr := m.move(u, opRemoveFail, func(x *run) { x.Error = err.Error() })
 		return errors.Join(err, moveErr, m.save(dead))
@@ -90,6 +86,17 @@ func (m *Manager) remove(ctx context.Context, u *unit, volumes bool) error {
 	m.drop(u, r)
 	m.publish(r, events.ActionDestroy)
 	return nil
+}
+
+// clear removes all that a container owns, side by side.
+func (m *Manager) clear(ctx context.Context, u *unit, r record, volumes bool) error {
+	if err := m.clearStale(ctx, u, r); err != nil {
+		return err
+	}
+	snapshot := make(chan error, 1)
+	go func() { snapshot <- m.cfg.Drivers.Storage().Remove(ctx, r.snapshotKey()) }()
+	err := m.cfg.Store.Update(func(tx *store.Tx) error { return m.records.Delete(tx, r.ID) })
+	return errors.Join(err, m.cfg.Volumes.Release(ctx, r.ID, volumes), os.RemoveAll(m.dir(r.ID)), <-snapshot)
 }
 
 // drop forgets a container and tells those who wait for it.

@@ -106,6 +106,9 @@ func (m *Manager) launch(ctx context.Context, u *unit, r record, undone *undo) e
 		return err
 	}
 	m.follow(r)
+	if err := m.clearStale(ctx, u, r); err != nil {
+		return err
+	}
 	rootfs, network, err := m.surround(ctx, r, undone)
 	if err != nil {
 		return err
@@ -136,6 +139,23 @@ func (m *Manager) launch(ctx context.Context, u *unit, r record, undone *undo) e
 	}
 	m.connectPending(ctx, u, rt)
 	return m.run(ctx, u, rt, run{Handle: handle, Network: network})
+}
+
+// clearStale repeats the clean-up of a former run that failed.
+func (m *Manager) clearStale(ctx context.Context, u *unit, r record) error {
+	u.mu.Lock()
+	stale := u.stale
+	u.mu.Unlock()
+	if !stale {
+		return nil
+	}
+	if err := errors.Join(m.forgetRun(ctx, r), m.detach(ctx, r)); err != nil {
+		return fmt.Errorf("container %s: clean up the former run: %w", short(r.ID), err)
+	}
+	u.mu.Lock()
+	u.stale = false
+	u.mu.Unlock()
+	return nil
 }
 
 // run lets the process go. Its record is made durable meanwhile: should the
