@@ -23,6 +23,13 @@ type Stream interface {
 	CloseWrite() error
 }
 
+// Later is what a Stream may also be when it stands for a connection that comes
+// later. The connection itself can be spliced, the Stream could not.
+type Later interface {
+	// Await returns the connection once it is there. io.EOF: it never comes.
+	Await() (*net.UnixConn, error)
+}
+
 // Conn is a client's connection after the upgrade.
 type Conn struct {
 	net.Conn

@@ -49,14 +49,25 @@ func input(client *Conn, process Stream, detach []byte) error {
 	if readErr != nil { // detached, or the client is gone
 		return errors.Join(ignoreEnd(readErr), ignoreEnd(process.Close()))
 	}
-	err := ignoreEnd(process.CloseWrite())
-	err = errors.Join(err, ignoreEnd(awaitHangup(client.Conn)))
-	return errors.Join(err, ignoreEnd(process.Close()))
+	// A process that is yet to come cannot be told yet, but its client may
+	// leave before.
+	told := make(chan error, 1)
+	go func() { told <- process.CloseWrite() }()
+	err := ignoreEnd(awaitHangup(client.Conn))
+	return errors.Join(err, ignoreEnd(process.Close()), ignoreEnd(<-told))
 }
 
 // output copies what the process writes, through the kernel where it can.
 func output(client *Conn, process Stream) error {
-	if handled, err := splice(client.Conn, process); handled {
+	var src any = process
+	if later, ok := process.(Later); ok {
+		conn, err := later.Await()
+		if err != nil {
+			return ignoreEnd(err)
+		}
+		src = conn
+	}
+	if handled, err := splice(client.Conn, src); handled {
 		return ignoreEnd(err)
 	}
 	readErr, writeErr := pump(client, process)

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -285,4 +286,55 @@ func BenchmarkOutput(b *testing.B) {
 			}
 		})
 	}
+}
+
+// later is a process that comes when its gate opens.
+type later struct {
+	*net.UnixConn
+	gate chan struct{}
+	stop chan struct{}
+}
+
+func (l *later) Await() (*net.UnixConn, error) {
+	select {
+	case <-l.gate:
+		return l.UnixConn, nil
+	case <-l.stop:
+		return nil, io.EOF
+	}
+}
+
+func (l *later) CloseWrite() error {
+	if _, err := l.Await(); err != nil {
+		return err
+	}
+	return l.UnixConn.CloseWrite()
+}
+
+func (l *later) Close() error {
+	close(l.stop)
+	return l.UnixConn.Close()
+}
+
+func TestAClientMayLeaveBeforeItsProcessComes(t *testing.T) {
+	client, near := pair(t, "unix")
+	_, far := pair(t, "unix")
+	ended := make(chan error, 1)
+	l := &later{UnixConn: far.(*net.UnixConn), gate: make(chan struct{}), stop: make(chan struct{})}
+	go func() {
+		ended <- Join(&Conn{Conn: near, early: bufio.NewReader(strings.NewReader(""))}, &once{later: l}, nil)
+	}()
+	client.Close()
+	(&session{ended: ended}).end(t)
+}
+
+// once closes its process once.
+type once struct {
+	*later
+	closed sync.Once
+}
+
+func (o *once) Close() (err error) {
+	o.closed.Do(func() { err = o.later.Close() })
+	return err
 }
