@@ -222,14 +222,36 @@ func explain(fs int, err error) error {
 
 // mountShort mounts with every directory named by the number of a descriptor,
 // relative to /proc/thread-self/fd: four bytes a layer. The working directory
-// is that of a thread of its own, which ends with it.
+// is that of a thread of its own, which ends with it and which joins the mount
+// namespace of the caller's thread.
 func (l layers) mountShort(source string, target int, flags uintptr) error {
+	ns, err := unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open the mount namespace: %w", err)
+	}
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends
-		done <- l.mountHere(source, target, flags)
+		err := enter(ns)
+		if err == nil {
+			err = l.mountHere(source, target, flags)
+		}
+		done <- err
 	}()
-	return <-done
+	return errors.Join(<-done, unix.Close(ns))
+}
+
+func enter(ns int) error {
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return fmt.Errorf("unshare the working directory: %w", err)
+	}
+	if err := unix.Setns(ns, unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("join the mount namespace: %w", err)
+	}
+	if err := unix.Chdir("/proc/thread-self/fd"); err != nil {
+		return fmt.Errorf("change directory: %w", err)
+	}
+	return nil
 }
 
 func (l layers) mountHere(source string, target int, flags uintptr) (err error) {
@@ -250,12 +272,6 @@ func (l layers) mountHere(source string, target int, flags uintptr) (err error) 
 	data, err := l.named(name)
 	if err != nil {
 		return err
-	}
-	if err := unix.Unshare(unix.CLONE_FS); err != nil {
-		return fmt.Errorf("unshare the working directory: %w", err)
-	}
-	if err := unix.Chdir("/proc/thread-self/fd"); err != nil {
-		return fmt.Errorf("change directory: %w", err)
 	}
 	if len(data) >= os.Getpagesize() {
 		return fmt.Errorf("options of %d bytes are more than this kernel's mount(2) takes: use fewer layers or Linux 6.13", len(data))

@@ -89,13 +89,16 @@ type CommitOptions struct {
 	// Parent is the parent of the committed snapshot when the active one was
 	// prepared with none. It must be committed already.
 	Parent SnapshotKey
+	// Labels replace those of Prepare, when there are any.
 	Labels map[string]string
 }
 
 // Driver is the storage contract.
 //
 // Unknown keys are ErrNotFound, except for Remove. A key in use with other
-// properties is ErrAlreadyExists; with the same, the call succeeds again.
+// properties is ErrAlreadyExists; with the same, the call succeeds again. A
+// snapshot of the wrong kind for a call, a parent that is not committed among
+// them, is ErrFailedPrecondition.
 type Driver interface {
 	driver.Driver
 
@@ -151,7 +154,8 @@ type Applied struct {
 // need of the parent: whiteouts are kept in the driver's own form.
 type Applier interface {
 	// Apply unpacks an uncompressed OCI layer into active snapshot key.
-	// It reads tar to its end. When it fails, the caller removes key.
+	// It reads tar to its end. When it fails, the caller removes key; a
+	// layer that is malformed is ErrInvalidArgument.
 	Apply(ctx context.Context, key SnapshotKey, tar io.Reader) (Applied, error)
 }
 

@@ -89,7 +89,7 @@ func (s *store) seal(e snapshot, name storage.SnapshotKey, o storage.CommitOptio
 	}
 	e.Key, e.Kind, e.Created, e.Boot = name, storage.Committed, time.Now(), s.boot
 	e.Labels = maps.Clone(e.Labels)
-	if o.Labels != nil {
+	if len(o.Labels) > 0 {
 		e.Labels = o.Labels
 	}
 	s.commits.RLock()
