@@ -70,19 +70,23 @@ func (s *Store) checkBoot(bootID string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if string(last) == bootID && bootID != "" {
-		return nil
+	useless := []string{ingestDir + "/" + draftPrefix + "*"}
+	if string(last) != bootID || bootID == "" {
+		useless = append(useless, stagedDir+"/*/*", ingestDir+"/*")
 	}
-	for _, pattern := range []string{stagedDir + "/*/*", ingestDir + "/*"} {
+	for _, pattern := range useless {
 		left, err := filepath.Glob(filepath.Join(s.dir, pattern))
 		if err != nil {
 			return err
 		}
 		for _, f := range left {
-			if err := os.Remove(f); err != nil {
+			if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}
+	}
+	if string(last) == bootID {
+		return nil
 	}
 	return os.WriteFile(file, []byte(bootID), 0o600)
 }

@@ -191,10 +191,11 @@ func (j *job) run(ctx context.Context) error {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(j.layers[b].Blob.Size, j.layers[a].Blob.Size) })
-	g, ctx := errgroup.WithContext(ctx)
-	for _, i := range order {
-		j.report(i, Queued, 0, j.layers[i].Blob.Size)
+	order, err := j.missing(ctx, order)
+	if err != nil {
+		return err
 	}
+	g, ctx := errgroup.WithContext(ctx)
 	queue := newQueue(order)
 	for _, i := range order {
 		g.Go(func() error {
@@ -209,6 +210,25 @@ func (j *job) run(ctx context.Context) error {
 		})
 	}
 	return g.Wait()
+}
+
+// missing leaves out the layers that are there, and tells of all in the order
+// of the manifest.
+func (j *job) missing(ctx context.Context, order []int) ([]int, error) {
+	there := make([]bool, len(j.layers))
+	for i, l := range j.layers {
+		ok, err := j.committed(ctx, i)
+		if err != nil {
+			return nil, err
+		}
+		if there[i] = ok && j.u.content.Has(l.Blob.Digest); there[i] {
+			j.report(i, Exists, 0, 0)
+			close(j.done[i])
+			continue
+		}
+		j.report(i, Queued, 0, l.Blob.Size)
+	}
+	return slices.DeleteFunc(order, func(i int) bool { return there[i] }), nil
 }
 
 // layer brings one layer to its committed snapshot.
