@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -71,7 +72,7 @@ func (r record) attrs(more ...string) map[string]string {
 	for k, v := range r.Config.Labels {
 		a[k] = v
 	}
-	a["image"], a["name"] = r.Config.Image, r.Name
+	a["image"], a["name"] = r.Config.Image, strings.TrimPrefix(r.Name, "/")
 	for i := 0; i+1 < len(more); i += 2 {
 		a[more[i]] = more[i+1]
 	}
