@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,13 +24,15 @@ type constructor func(*app.App) *cobra.Command
 // top, and all verbs again under the noun that they are about.
 func newRoot(a *app.App) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "strake [OPTIONS] COMMAND [ARG...]",
-		Short:         "A container engine in which every driver is a plugin",
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Version:       version.Version,
-		Args:          unknownCommand,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use:                        "strake [OPTIONS] COMMAND [ARG...]",
+		Short:                      "A container engine in which every driver is a plugin",
+		SilenceUsage:               true,
+		TraverseChildren:           true,
+		SuggestionsMinimumDistance: 2,
+		SilenceErrors:              true,
+		Version:                    version.Version,
+		Args:                       unknownCommand,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.PersistentFlags().Bool("help", false, "Print usage") // without -h, which is --hostname's
 	root.SetFlagErrorFunc(flagError)
@@ -61,9 +64,18 @@ func add(a *app.App, cmd *cobra.Command, list ...constructor) {
 	}
 }
 
+// noun makes a command that groups verbs. Verbs whose top-level name holds the
+// noun already (images, ps, rmi) go by their first alias there.
 func noun(a *app.App, name, short string, list ...constructor) *cobra.Command {
 	cmd := &cobra.Command{Use: name, Short: short, Args: unknownCommand, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	add(a, cmd, list...)
+	for _, verb := range cmd.Commands() {
+		if len(verb.Aliases) > 0 {
+			old := verb.Name()
+			verb.Use = verb.Aliases[0] + strings.TrimPrefix(verb.Use, old)
+			verb.Aliases = append(verb.Aliases[1:], old)
+		}
+	}
 	return cmd
 }
 

@@ -40,9 +40,10 @@ type App struct {
 // New makes an App on the process's own streams.
 func New() *App { return &App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr} }
 
-// GlobalFlags adds the flags that say which daemon to talk to.
+// GlobalFlags adds the flags that say which daemon to talk to. As with Docker
+// they stand before the command, so that commands have all letters to themselves.
 func (a *App) GlobalFlags(cmd *cobra.Command) {
-	f := cmd.PersistentFlags()
+	f := cmd.Flags()
 	f.StringVarP(&a.host, "host", "H", "", `Daemon socket to connect to (default "`+DefaultHost+`", or STRAKE_HOST, or DOCKER_HOST)`)
 	f.BoolVar(&a.tls, "tls", false, "Use TLS; implied by --tlsverify")
 	f.BoolVar(&a.tlsVerify, "tlsverify", os.Getenv("DOCKER_TLS_VERIFY") != "", "Use TLS and verify the remote")
