@@ -2,27 +2,21 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/google/nftables"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/strakehq/strake/plugins/net-bridge/internal/bridge"
-	"github.com/strakehq/strake/plugins/net-bridge/internal/nstest"
 	"github.com/strakehq/strake/sdk/conformance"
-	"github.com/strakehq/strake/sdk/driver"
 	"github.com/strakehq/strake/sdk/network"
 )
 
-func testConfig(t testing.TB, firewall string) driver.Config {
-	opts, err := json.Marshal(map[string]any{"firewall": firewall})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return driver.Config{Options: opts, StateDir: t.TempDir(), RunDir: t.TempDir()}
-}
-
+// flush removes all rules of the namespace, those of iptables (nf_tables) too.
 func flush(context.Context) error {
 	c, err := nftables.New()
 	if err != nil {
@@ -32,26 +26,61 @@ func flush(context.Context) error {
 	return c.Flush()
 }
 
-// direct is a driver in the test's own process. A kill is an end without
-// warning as far as a process allows it.
-func direct(t *testing.T, c driver.Config) conformance.Subject[network.Driver] {
-	d := bridge.New(hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: testWriter{t}}), "test")
-	if err := d.Configure(t.Context(), c); err != nil {
-		t.Fatal(err)
+func newDriver() network.Driver {
+	return bridge.New(hclog.New(&hclog.LoggerOptions{Level: hclog.Warn}), "test")
+}
+
+// subject opens the driver under test in one of four ways.
+func subject(t *testing.T, way, firewall string) conformance.Subject[network.Driver] {
+	c := conformance.TestConfig(t, fmt.Sprintf(`{"firewall": %q}`, firewall))
+	var s conformance.Subject[network.Driver]
+	var err error
+	switch way {
+	case "direct":
+		s, err = conformance.Direct(t.Context(), newDriver, c)
+	case "grpc":
+		s, err = conformance.InProcess(t.Context(), newDriver, c)
+	default:
+		s, err = conformance.Binary[network.Driver](t.Context(), conformance.BinaryConfig{
+			Path: os.Getenv(binaryVar), Config: c, Kills: way == "killed",
+		})
 	}
-	t.Cleanup(func() { d.Shutdown(context.Background()) })
-	return conformance.Subject[network.Driver]{Driver: func() network.Driver { return d }}
+	return conformance.Opened(t, s, err)
 }
 
-type testWriter struct{ t *testing.T }
+// binaryVar names the built driver to tests in namespaces of their own.
+const binaryVar = "STRAKE_TEST_NET_BRIDGE"
 
-func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Logf("%s", p)
-	return len(p), nil
+func TestMain(m *testing.M) {
+	if os.Getenv(binaryVar) != "" {
+		os.Exit(m.Run())
+	}
+	dir, err := os.MkdirTemp("", "net-bridge-test-")
+	if err != nil {
+		panic(err)
+	}
+	path := filepath.Join(dir, "strake-net-bridge")
+	build := exec.Command("go", "build", "-o", path, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		panic(fmt.Sprintf("build the driver: %v\n%s", err, out))
+	}
+	os.Setenv(binaryVar, path)
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
 }
 
-func TestConformsDirectlyWithNftables(t *testing.T) {
-	if nstest.Isolated(t) {
-		conformance.RunTest(t, conformance.NetworkCases(direct(t, testConfig(t, "nftables")), conformance.NetworkEnv{Flush: flush}))
+func conform(t *testing.T, way, firewall string) {
+	t.Parallel()
+	if conformance.Isolated(t) {
+		conformance.RunTest(t, conformance.NetworkCases(subject(t, way, firewall), conformance.NetworkEnv{Flush: flush}))
 	}
 }
+
+func TestConformsDirectlyWithNftables(t *testing.T)    { conform(t, "direct", "nftables") }
+func TestConformsOverGRPCWithNftables(t *testing.T)    { conform(t, "grpc", "nftables") }
+func TestConformsAsBinaryWithNftables(t *testing.T)    { conform(t, "binary", "nftables") }
+func TestConformsWhileKilledWithNftables(t *testing.T) { conform(t, "killed", "nftables") }
+func TestConformsDirectlyWithIptables(t *testing.T)    { conform(t, "direct", "iptables") }
+func TestConformsWhileKilledWithIptables(t *testing.T) { conform(t, "killed", "iptables") }

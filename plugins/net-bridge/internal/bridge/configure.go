@@ -42,8 +42,7 @@ func (d *Driver) Configure(ctx context.Context, c driver.Config) error {
 		return fmt.Errorf("network driver bridge: configure: %w", err)
 	}
 	if err := d.resume(ctx); err != nil {
-		d.links.Close()
-		return errors.Join(fmt.Errorf("network driver bridge: configure: %w", err), d.rules.Close())
+		return errors.Join(fmt.Errorf("network driver bridge: configure: %w", err), d.closeKernel())
 	}
 	close(d.ready)
 	d.work.start(d.watch)
@@ -112,13 +111,10 @@ func (d *Driver) openKernel(ctx context.Context) error {
 	if d.links, err = link.Open(d.owner); err != nil {
 		return err
 	}
-	b, err := openFirewall(ctx, d.settings)
-	if err != nil {
+	if err := d.openFirewall(ctx); err != nil {
 		d.links.Close()
 		return err
 	}
-	d.log.Info("firewall backend chosen", "backend", b.Name(), "option", d.settings.Firewall)
-	d.rules = firewall.NewKeeper(d.log.Named("firewall"), b)
 	return nil
 }
 

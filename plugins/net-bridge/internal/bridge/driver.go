@@ -20,6 +20,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/strakehq/strake/plugins/net-bridge/internal/firewall"
+	"github.com/strakehq/strake/plugins/net-bridge/internal/firewall/nft"
 	"github.com/strakehq/strake/plugins/net-bridge/internal/hostport"
 	"github.com/strakehq/strake/plugins/net-bridge/internal/link"
 	"github.com/strakehq/strake/plugins/net-bridge/internal/record"
@@ -46,6 +47,7 @@ type Driver struct {
 	boot     string
 	links    *link.Links
 	rules    *firewall.Keeper
+	watcher  *nft.Watcher // nil without nftables
 	ports    *hostport.Table
 	netDir   record.Dir
 	epDir    record.Dir
@@ -156,8 +158,7 @@ func (d *Driver) Shutdown(context.Context) error {
 	for _, id := range d.ids() {
 		errs = append(errs, d.ports.Release(id))
 	}
-	d.links.Close()
-	return errors.Join(append(errs, d.rules.Close())...)
+	return errors.Join(append(errs, d.closeKernel())...)
 }
 
 func (d *Driver) ids() []network.EndpointID {

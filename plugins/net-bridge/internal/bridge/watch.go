@@ -5,32 +5,55 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/strakehq/strake/plugins/net-bridge/internal/firewall"
-	"github.com/strakehq/strake/plugins/net-bridge/internal/firewall/nft"
 	"github.com/strakehq/strake/sdk/driver"
 )
 
-// checkEvery bounds the time for which flushed rules stay away.
-const checkEvery = 2 * time.Second
-
-const autoFirewall = "auto"
+const (
+	// checkEvery bounds the time for which flushed rules stay away when
+	// nobody tells of it.
+	checkEvery = 2 * time.Second
+	// settleTime lets a burst of changes pass before they are looked at.
+	settleTime = 100 * time.Millisecond
+)
 
 // watch puts back rules that somebody else has removed.
 func (d *Driver) watch(ctx context.Context) {
+	changed := make(chan struct{}, 1)
+	if d.watcher != nil {
+		d.work.start(func(ctx context.Context) {
+			if err := d.watcher.Listen(ctx, changed); err != nil {
+				d.log.Warn("changes to firewall rules are noticed late", "err", err)
+			}
+		})
+	}
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
 	for {
 		select {
+		case <-changed:
+			if !pause(ctx, settleTime) {
+				return
+			}
 		case <-tick.C:
-			d.repairRules(ctx)
 		case <-ctx.Done():
 			return
 		}
+		d.attend(ctx)
 	}
 }
 
-func (d *Driver) repairRules(ctx context.Context) {
-	repaired, err := d.rules.Repair(ctx)
+func pause(ctx context.Context, t time.Duration) bool {
+	select {
+	case <-time.After(t):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// attend looks at the rules when something has changed.
+func (d *Driver) attend(ctx context.Context) {
+	repaired, err := d.reconsider(ctx)
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
@@ -44,6 +67,13 @@ func (d *Driver) repairRules(ctx context.Context) {
 	}
 }
 
-func openFirewall(_ context.Context, s settings) (firewall.Backend, error) {
-	return nft.Open(firewall.NamesFor(s.Bridge))
+func (d *Driver) reconsider(ctx context.Context) (repaired bool, err error) {
+	moved, err := d.rules.Moved()
+	if err != nil || !moved {
+		return false, err
+	}
+	if err := d.rechoose(ctx); err != nil {
+		return false, err
+	}
+	return d.rules.Repair(ctx)
 }

@@ -25,12 +25,21 @@ type Keeper struct {
 	networks map[network.NetworkID]Network    // guarded by mu
 	forwards map[network.EndpointID][]Forward // guarded by mu
 	dirty    bool                             // guarded by mu: the kernel may not have all of it
+	clock    Clock                            // guarded by mu: nil when nobody tells of changes
+	seen     uint32                           // guarded by mu: when the rules were last found whole
 }
 
-// NewKeeper keeps rules with the backend.
-func NewKeeper(log hclog.Logger, b Backend) *Keeper {
+// Clock tells of changes to the kernel's rules.
+type Clock interface {
+	// Generation is another number after every change.
+	Generation() (uint32, error)
+}
+
+// NewKeeper keeps rules with the backend. With a clock, rules are looked at only
+// when it has moved.
+func NewKeeper(log hclog.Logger, b Backend, c Clock) *Keeper {
 	return &Keeper{
-		log: log, backend: b, dirty: true,
+		log: log, backend: b, dirty: true, clock: c,
 		networks: map[network.NetworkID]Network{}, forwards: map[network.EndpointID][]Forward{},
 	}
 }
@@ -121,14 +130,40 @@ func (k *Keeper) rules() Rules {
 func (k *Keeper) Repair(ctx context.Context) (bool, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.dirty {
-		ok, err := k.backend.Intact(ctx, k.rules())
-		if ok || err != nil {
-			return false, err
-		}
-		k.dirty = true
+	if k.dirty {
+		return true, k.sync(ctx)
 	}
+	now, moved, err := k.moved()
+	if err != nil || !moved {
+		return false, err
+	}
+	ok, err := k.backend.Intact(ctx, k.rules())
+	if err != nil {
+		return false, err
+	}
+	if ok {
+		k.seen = now
+		return false, nil
+	}
+	k.dirty = true
 	return true, k.sync(ctx)
+}
+
+// Moved says whether any rules of the namespace may have changed since the
+// driver's own were last found whole.
+func (k *Keeper) Moved() (bool, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, moved, err := k.moved()
+	return moved || k.dirty, err
+}
+
+func (k *Keeper) moved() (now uint32, moved bool, err error) {
+	if k.clock == nil {
+		return 0, true, nil
+	}
+	now, err = k.clock.Generation()
+	return now, now != k.seen, err
 }
 
 // Check says whether the forwards of an endpoint should be in place, as far as
@@ -155,14 +190,14 @@ func (k *Keeper) Backend() string {
 
 // Switch goes over to another backend: the new one's rules are in place before
 // those of the old one are removed.
-func (k *Keeper) Switch(ctx context.Context, to Backend) error {
+func (k *Keeper) Switch(ctx context.Context, to Backend, c Clock) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := to.Replace(ctx, k.rules()); err != nil {
 		return errors.Join(fmt.Errorf("firewall: switch from %s: %w", k.backend.Name(), err), to.Close())
 	}
 	old := k.backend
-	k.backend, k.dirty = to, false
+	k.backend, k.clock, k.dirty, k.seen = to, c, false, 0
 	return errors.Join(old.Remove(ctx), old.Close())
 }
 

@@ -121,3 +121,23 @@ func (b *Backend) Remove(context.Context) error {
 	}
 	return nil
 }
+
+// ForwardDrops says whether the host's iptables, in the variant that lives in
+// nftables, drops by policy what it does not accept. What one table drops no
+// other can save.
+func ForwardDrops() (bool, error) {
+	c, err := nftables.New()
+	if err != nil {
+		return false, fmt.Errorf("nftables: connect: %w", err)
+	}
+	chains, err := c.ListChainsOfTableFamily(nftables.TableFamilyIPv4)
+	if err != nil {
+		return false, fmt.Errorf("nftables: list chains: %w", err)
+	}
+	for _, ch := range chains {
+		if ch.Table.Name == "filter" && ch.Name == "FORWARD" && ch.Policy != nil && *ch.Policy == nftables.ChainPolicyDrop {
+			return true, nil
+		}
+	}
+	return false, nil
+}

@@ -1,6 +1,4 @@
-// Package nstest runs a test in network and mount namespaces of its own, by
-// running the test binary again inside them.
-package nstest
+package conformance
 
 import (
 	"context"
@@ -12,11 +10,12 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-const inside = "STRAKE_NSTEST_INSIDE"
+// inside names the test that runs inside.
+const inside = "STRAKE_CONFORMANCE_INSIDE"
 
-// Isolated returns true inside new namespaces, where the test is to do its
-// work. Outside it runs the test again inside, reports how that went, and
-// returns false.
+// Isolated gives a test network and mount namespaces of its own, by running the
+// test binary again inside them. It returns true inside, where the test is to do
+// its work; outside it reports how that went and returns false.
 func Isolated(t testing.TB) bool {
 	t.Helper()
 	if os.Getenv(inside) == t.Name() {
