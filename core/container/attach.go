@@ -119,10 +119,9 @@ func (m *Manager) connectPending(ctx context.Context, u *unit, rt runtime.Driver
 	u.mu.Unlock()
 	for _, p := range waiting {
 		c, err := dial(ctx, rt, u.id, "", p.want)
-		if err != nil {
+		if err = errors.Join(err, p.connect(c, err)); err != nil {
 			m.log.Warn("attach", "container", short(u.id), "err", err)
 		}
-		p.connect(c, err)
 	}
 }
 
@@ -133,7 +132,7 @@ func (u *unit) dropPending() {
 	u.pending = nil
 	u.mu.Unlock()
 	for _, p := range waiting {
-		p.connect(nil, io.EOF)
+		p.once.Do(p.end)
 	}
 }
 
@@ -167,17 +166,23 @@ func newPending(want runtime.StreamSet) *pendingStream {
 	return &pendingStream{want: want, ready: make(chan struct{})}
 }
 
+// end is called once, instead of connect.
+func (p *pendingStream) end() {
+	p.err = io.EOF
+	close(p.ready)
+}
+
 // connect may be called once by the manager; a Close before it wins.
-func (p *pendingStream) connect(c *net.UnixConn, err error) {
+func (p *pendingStream) connect(c *net.UnixConn, err error) error {
 	mine := false
 	p.once.Do(func() {
 		p.conn, p.err, mine = c, err, true
 		close(p.ready)
 	})
-	if !mine && c != nil {
-		// The client has left; its socket must not make the process wait.
-		_ = c.Close() //nolint:errcheck // nobody is there to be told
+	if mine || c == nil {
+		return nil
 	}
+	return c.Close() // the client has left; its socket must not make the process wait
 }
 
 // Await implements hijack.Later.
@@ -211,10 +216,7 @@ func (p *pendingStream) CloseWrite() error {
 }
 
 func (p *pendingStream) Close() error {
-	p.once.Do(func() {
-		p.err = io.EOF
-		close(p.ready)
-	})
+	p.once.Do(p.end)
 	p.onClose()
 	if c, err := p.Await(); err == nil {
 		return c.Close()

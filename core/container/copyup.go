@@ -20,7 +20,7 @@ func copyUp(root *os.Root, p mountPoint) (err error) {
 		return nil
 	}
 	if err != nil {
-		return nil //nolint:nilerr // a file, or a link out of the image: nothing to take over
+		return nil // a file, or a link out of the image: nothing to take over
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
 	return copyTree(src, p.Source)

@@ -61,11 +61,15 @@ func (m *Manager) settle(ctx context.Context, u *unit, e runtime.Exit) {
 	if again {
 		op = opExitRestart
 	}
-	r.Run.Status, _ = m.next(r.ID, r.Run.Status, op) // as it will be
+	is, err := m.next(r.ID, r.Run.Status, op)
+	if err != nil {
+		m.log.Error("exit", "container", short(r.ID), "err", err)
+		return
+	}
+	r.Run.Status = is
 	r.Run.ended(e)
 	m.releaseRun(ctx, r, gone)
-	r, err := m.move(u, op, func(x *run) { x.ended(e) })
-	if err != nil {
+	if r, err = m.move(u, op, func(x *run) { x.ended(e) }); err != nil {
 		m.log.Error("exit", "container", short(r.ID), "err", err)
 		return
 	}
@@ -79,7 +83,7 @@ func (m *Manager) settle(ctx context.Context, u *unit, e runtime.Exit) {
 	}
 	m.deleteRun(ctx, u)
 	if again {
-		m.restartLater(u, pause)
+		m.restartLater(u, pause) //nolint:contextcheck // goes on when the caller's context has ended
 	}
 }
 
@@ -191,7 +195,7 @@ func (m *Manager) restartLater(u *unit, pause time.Duration) {
 			return
 		}
 		u.change(func(r *record) { r.Run.RestartCount++ })
-		if err := m.start(m.ctx, u); err != nil {
+		if err := m.start(ctx, u); err != nil {
 			m.log.Error("automatic restart", "container", short(u.id), "err", err)
 		}
 	})

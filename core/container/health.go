@@ -184,18 +184,18 @@ func (m *Manager) check(ctx context.Context, u *unit, r record, cmd []string, ti
 		}
 		res.Output = out.String()
 	case <-ctx.Done():
-		m.killExec(r, e)
+		m.killExec(ctx, r, e)
 	case <-t.C:
-		m.killExec(r, e)
+		m.killExec(ctx, r, e)
 		res.Output = fmt.Sprintf("Health check exceeded timeout (%s): %s", timeout, out.String())
 	}
 	return res
 }
 
-func (m *Manager) killExec(r record, e *execution) {
+func (m *Manager) killExec(ctx context.Context, r record, e *execution) {
 	rt, err := m.runtimeOf(r)
 	if err == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), driverTimeout)
+		ctx, cancel := bounded(ctx)
 		defer cancel()
 		err = rt.Kill(ctx, runtime.ContainerID(r.ID), runtime.ExecID(e.id), 9, false)
 	}

@@ -317,7 +317,9 @@ func TestAHungDriverCostsOnlyItsOwnContainer(t *testing.T) {
 
 func TestRestartPoliciesBringContainersBackUntilStopped(t *testing.T) {
 	w := newWorld(t)
-	id := w.create(t, "phoenix", func(r *apicontainer.CreateRequest) { r.HostConfig.RestartPolicy.Name = apicontainer.RestartPolicyAlways })
+	id := w.create(t, "phoenix", func(r *apicontainer.CreateRequest) {
+		r.HostConfig.RestartPolicy.Name = apicontainer.RestartPolicyAlways
+	})
 	w.start(t, id)
 	for n := 1; n <= 2; n++ {
 		until(t, "it runs", func() bool { return w.state(t, id).Status == apicontainer.StateRunning })

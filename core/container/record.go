@@ -102,6 +102,9 @@ type unit struct {
 	removed    bool
 	// stale: the runtime may still know a former run.
 	stale bool
+	// starting is the handle of a process that is created and not yet
+	// recorded as running; nil otherwise.
+	starting *driver.Handle
 }
 
 func newUnit(r record) *unit {
@@ -119,6 +122,23 @@ func (u *unit) acquire(ctx context.Context) error {
 }
 
 func (u *unit) release() { <-u.lock }
+
+func (u *unit) setStarting(h *driver.Handle) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.starting = h
+}
+
+// handle is what the runtime's driver gave for the present process; false when
+// there is none.
+func (u *unit) handle() (driver.Handle, bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.starting != nil {
+		return *u.starting, true
+	}
+	return u.rec.Run.Handle, alive(u.rec.Run.Status)
+}
 
 // get returns a copy of the record.
 func (u *unit) get() record {

@@ -140,7 +140,7 @@ func (m *Manager) reclaim(ctx context.Context, u *unit) error {
 		}
 	}
 	if u.healthStatus() == container.NoHealthcheck {
-		m.startHealth(u, u.get())
+		m.startHealth(u, u.get()) //nolint:contextcheck // outlives the recovery
 	}
 	return nil
 }
@@ -319,7 +319,8 @@ func (m *Manager) RecoverRuntime(ctx context.Context, driverName string) error {
 	g.SetLimit(16)
 	for _, u := range m.all() {
 		r := u.get()
-		if r.RuntimeDriver != driverName || !alive(r.Run.Status) {
+		handle, ok := u.handle()
+		if r.RuntimeDriver != driverName || !ok {
 			continue
 		}
 		g.Go(func() error {
@@ -327,17 +328,19 @@ func (m *Manager) RecoverRuntime(ctx context.Context, driverName string) error {
 			if err != nil {
 				return err
 			}
-			st, err := rt.Recover(ctx, runtime.ContainerID(r.ID), r.Run.Handle)
+			st, err := rt.Recover(ctx, runtime.ContainerID(r.ID), handle)
+			exit := unknownExit()
 			switch {
 			case errdefs.IsNotFound(err):
-				e := unknownExit()
-				m.spawn(func(ctx context.Context) { m.exited(ctx, u, e) })
 			case err != nil:
 				m.log.Error("recover after relaunch", "container", short(r.ID), "err", err)
+				return nil
 			case st.Exit != nil:
-				e := *st.Exit
-				m.spawn(func(ctx context.Context) { m.exited(ctx, u, e) })
+				exit = *st.Exit
+			default:
+				return nil
 			}
+			m.spawn(func(ctx context.Context) { m.exited(ctx, u, exit) })
 			return nil
 		})
 	}

@@ -68,7 +68,7 @@ func readAccounts(root *os.Root) (a accounts, err error) {
 func readAccount(root *os.Root, name string) (b []byte, err error) {
 	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, nil //nolint:nilerr // missing, or a link that leads out: as if there were none
+		return nil, nil // missing, or a link that leads out: as if there were none
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {

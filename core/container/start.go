@@ -137,6 +137,8 @@ func (m *Manager) launch(ctx context.Context, u *unit, r record, undone *undo) e
 	if err != nil {
 		return &commandError{err}
 	}
+	u.setStarting(&handle)
+	defer u.setStarting(nil)
 	m.connectPending(ctx, u, rt)
 	return m.run(ctx, u, rt, run{Handle: handle, Network: network})
 }
@@ -189,7 +191,7 @@ func (m *Manager) run(ctx context.Context, u *unit, rt runtime.Driver, made run)
 		return err
 	}
 	m.publish(r, events.ActionStart)
-	m.startHealth(u, r)
+	m.startHealth(u, r) //nolint:contextcheck // goes on when the request is over
 	return nil
 }
 

@@ -43,6 +43,8 @@ func (m *Manager) Stop(ctx context.Context, ref string, o containers.StopOptions
 // halt brings a container's process to its end, and returns when that is
 // accounted for.
 func (m *Manager) halt(ctx context.Context, u *unit, o containers.StopOptions) error {
+	// A client that leaves does not call the stop off.
+	ctx = context.WithoutCancel(ctx)
 	sig, timeout, err := stopTerms(u.get(), o)
 	if err != nil {
 		return err
@@ -60,8 +62,8 @@ func (m *Manager) halt(ctx context.Context, u *unit, o containers.StopOptions) e
 	select {
 	case <-ended:
 		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-m.ctx.Done():
+		return m.ctx.Err()
 	case <-late:
 	}
 	if err := m.deliver(ctx, u, syscall.SIGKILL); err != nil {
@@ -72,8 +74,8 @@ func (m *Manager) halt(ctx context.Context, u *unit, o containers.StopOptions) e
 	select {
 	case <-ended:
 		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-m.ctx.Done():
+		return m.ctx.Err()
 	case <-t.C:
 		return fmt.Errorf("container %s: its process did not end within %s of SIGKILL: %w", short(u.id), killGrace, errdefs.ErrUnavailable)
 	}

@@ -146,7 +146,7 @@ func validateModes(h *container.HostConfig) error {
 		return invalid("invalid cgroup namespace mode: %v", h.CgroupnsMode)
 	case h.NetworkMode.IsContainer() && h.NetworkMode.ConnectedContainer() == "":
 		return invalid("invalid container format container:<name|id>")
-	case h.NetworkMode.IsContainer() && len(h.PortBindings)+boolInt(h.PublishAllPorts) > 0:
+	case h.NetworkMode.IsContainer() && (len(h.PortBindings) > 0 || h.PublishAllPorts):
 		return invalid("conflicting options: port publishing and the container type network mode")
 	case h.NetworkMode.IsContainer() && len(h.DNS) > 0:
 		return invalid("conflicting options: dns and the network mode")
@@ -154,13 +154,6 @@ func validateModes(h *container.HostConfig) error {
 		return invalid("conflicting options: custom host-to-IP mapping and the network mode")
 	}
 	return nil
-}
-
-func boolInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 func validateHosts(h *container.HostConfig) error {

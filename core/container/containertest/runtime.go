@@ -7,6 +7,7 @@ package containertest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -63,7 +64,9 @@ func (r *Runtime) Info(context.Context) (driver.Info, error) {
 // Configure implements driver.Driver.
 func (r *Runtime) Configure(context.Context, driver.Config) error { return nil }
 
-func (r *Runtime) note(call string, id runtime.ContainerID) { r.log = append(r.log, call+" "+string(id)) }
+func (r *Runtime) note(call string, id runtime.ContainerID) {
+	r.log = append(r.log, call+" "+string(id))
+}
 
 // Calls returns the calls so far, oldest first.
 func (r *Runtime) Calls() []string {
@@ -314,14 +317,13 @@ func (r *Runtime) Attach(_ context.Context, id runtime.ContainerID, exec runtime
 func (r *Runtime) listen(p *process) (string, error) {
 	r.sockets++
 	path := filepath.Join(r.Dir, fmt.Sprintf("%d.sock", r.sockets))
-	l, err := net.Listen("unix", path)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return "", err
 	}
 	go func() {
-		defer l.Close()
 		c, err := l.Accept()
-		if err != nil {
+		if err = errors.Join(err, l.Close()); err != nil {
 			return
 		}
 		if _, err := c.Write([]byte("\x01\x00\x00\x00\x00\x00\x00\x05hello")); err != nil {
@@ -350,7 +352,9 @@ func (r *Runtime) Resize(_ context.Context, id runtime.ContainerID, _ runtime.Ex
 func (r *Runtime) CloseStdin(context.Context, runtime.ContainerID, runtime.ExecID) error { return nil }
 
 // Processes implements runtime.Observer.
-func (r *Runtime) Processes(context.Context, runtime.ContainerID) ([]int, error) { return []int{1}, nil }
+func (r *Runtime) Processes(context.Context, runtime.ContainerID) ([]int, error) {
+	return []int{1}, nil
+}
 
 // Stats implements runtime.Observer.
 func (r *Runtime) Stats(context.Context, runtime.ContainerID) (runtime.Stats, error) {
