@@ -72,7 +72,9 @@ conformance: build ## the conformance kit against the four drivers
 	$(GO) test -count=1 -run Conformance ./plugins/...
 
 .PHONY: bench
-bench: ## micro-benchmarks of the hot paths
+bench: system build ## compare with Debian's docker.io on this machine, then micro-benchmarks
+	@test/demo/packages docker.io containerd crun
+	$(GO) test -count=1 -run '^$$' -bench . -benchtime 1x -timeout 30m -v ./test/bench
 	$(GO) test -run '^$$' -bench . -benchmem ./core/... ./sdk/... ./plugins/...
 
 FUZZTIME ?= 10s
