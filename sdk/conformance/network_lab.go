@@ -150,7 +150,7 @@ func closeIgnoring(closer func() error) {
 // Time that a connection may take, and that one that must fail is waited for.
 const (
 	patience   = 5 * time.Second
-	impatience = 400 * time.Millisecond
+	impatience = 250 * time.Millisecond
 )
 
 // call connects from inside and returns the server's greeting and the address
