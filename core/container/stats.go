@@ -66,6 +66,9 @@ func (m *Manager) reading(ctx context.Context, u *unit) (out container.StatsResp
 		return out, false, fmt.Errorf("container %s: stats: %w", short(r.ID), err)
 	}
 	fillStats(&out, s)
+	if l := &out.MemoryStats.Limit; m.machine.Memory > 0 && (*l == 0 || *l > m.machine.Memory) {
+		*l = m.machine.Memory // unlimited
+	}
 	return out, false, nil
 }
 

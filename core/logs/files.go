@@ -12,18 +12,18 @@ import (
 // open opens a log's files, oldest first. Those that vanish by rotation
 // meanwhile are left out. A log that does not exist yet has none.
 func open(path string) (files []*os.File, err error) {
-	for i := 0; ; i++ {
+	// One number may be missing, while a rotation moves files up.
+	for i, missing := 0, 0; missing < 2; i++ {
 		name := path
 		if i > 0 {
 			name = fmt.Sprintf("%s.%d", path, i)
 		}
 		f, err := os.Open(name)
-		if errors.Is(err, fs.ErrNotExist) && i > 0 {
-			break
-		}
 		if errors.Is(err, fs.ErrNotExist) {
+			missing++
 			continue
 		}
+		missing = 0
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("log %s: %w", name, err), closeAll(files))
 		}

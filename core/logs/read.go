@@ -74,12 +74,11 @@ func (r *reader) run(ctx context.Context, done <-chan struct{}) (err error) {
 				return err
 			}
 		}
-		newer, err := r.newer(files)
+		newer, again, err := r.newer(files)
 		if err != nil {
 			return err
 		}
-		if len(newer) > 0 {
-			files = append(files, newer...)
+		if files = append(files, newer...); again {
 			continue
 		}
 		if over || ctx.Err() != nil {
@@ -90,46 +89,47 @@ func (r *reader) run(ctx context.Context, done <-chan struct{}) (err error) {
 }
 
 // newer opens what has been rotated in after the present file. A file that
-// was truncated instead is read from its start.
-func (r *reader) newer(files []*os.File) ([]*os.File, error) {
-	now, err := os.Stat(r.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // between two steps of a rotation, or no log yet
-	}
-	if err != nil {
-		return nil, fmt.Errorf("log %s: %w", r.path, err)
-	}
+// was truncated instead is read from its start. again says that there is more
+// to read.
+func (r *reader) newer(files []*os.File) (more []*os.File, again bool, err error) {
 	if len(files) == 0 {
-		return open(r.path)
+		more, err = open(r.path)
+		return more, len(more) > 0, err
 	}
 	have, err := files[0].Stat()
 	if err != nil {
-		return nil, fmt.Errorf("log %s: %w", r.path, err)
+		return nil, false, fmt.Errorf("log %s: %w", r.path, err)
 	}
-	if os.SameFile(now, have) {
-		return nil, rewindTruncated(files[0], have.Size())
+	now, err := os.Stat(r.path)
+	if err == nil && os.SameFile(now, have) {
+		again, err = r.rewindTruncated(files[0], have.Size())
+		return nil, again, err
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, false, fmt.Errorf("log %s: %w", r.path, err)
 	}
 	all, err := open(r.path)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for i, f := range all {
 		if st, err := f.Stat(); err == nil && os.SameFile(st, have) {
-			return all[i+1:], closeAll(all[:i+1])
+			return all[i+1:], i+1 < len(all), closeAll(all[:i+1])
 		}
 	}
-	return all, nil // the present file was rotated out altogether
+	return all, len(all) > 0, nil // the present file was rotated out altogether
 }
 
-func rewindTruncated(f *os.File, size int64) error {
+func (r *reader) rewindTruncated(f *os.File, size int64) (done bool, err error) {
 	pos, err := f.Seek(0, io.SeekCurrent)
 	if err == nil && pos > size {
+		r.rest, done = nil, true
 		_, err = f.Seek(0, io.SeekStart)
 	}
 	if err != nil {
-		return fmt.Errorf("log %s: %w", f.Name(), err)
+		return false, fmt.Errorf("log %s: %w", f.Name(), err)
 	}
-	return nil
+	return done, nil
 }
 
 // drain yields the complete lines up to the end of a file.

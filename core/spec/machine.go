@@ -30,8 +30,13 @@ type Machine struct {
 	MaskedPaths []string
 	// PingGroupRange and UnprivilegedPorts: the sysctls exist.
 	PingGroupRange, UnprivilegedPorts bool
-	// RaiseLimits: the daemon may raise hard limits (CAP_SYS_RESOURCE).
+	// RaiseLimits: the daemon may raise hard limits and lower OOM scores
+	// (CAP_SYS_RESOURCE).
 	RaiseLimits bool
+	// OOMScoreAdj is the daemon's own.
+	OOMScoreAdj int
+	// Memory is the host's, in bytes; 0: unknown.
+	Memory uint64
 	// AppArmor and SELinux are enabled on the host.
 	AppArmor, SELinux bool
 }
@@ -48,6 +53,11 @@ func Detect() Machine {
 		SELinux:           exists("/sys/fs/selinux/enforce"),
 	}
 	m.RaiseLimits = slices.Contains(m.Capabilities, "CAP_SYS_RESOURCE")
+	m.OOMScoreAdj = oomScoreAdj()
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) == nil {
+		m.Memory = uint64(info.Totalram) * uint64(info.Unit) //nolint:unconvert // 32 bits wide on some architectures
+	}
 	m.detectCgroups("/sys/fs/cgroup")
 	return m
 }
@@ -105,6 +115,18 @@ func onlineCPUs() int {
 		return 1
 	}
 	return set.Count()
+}
+
+func oomScoreAdj() int {
+	b, err := os.ReadFile("/proc/self/oom_score_adj")
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 func boundingSet() (names []string) {

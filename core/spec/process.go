@@ -17,6 +17,9 @@ const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 
 func (b *Builder) process(in Input, sec security) *specs.Process {
 	score := in.Host.OomScoreAdj
+	if !b.machine.RaiseLimits {
+		score = max(score, b.machine.OOMScoreAdj) // the kernel would refuse it
+	}
 	p := &specs.Process{
 		Terminal: in.Config.Tty,
 		User:     in.User,
