@@ -15,7 +15,6 @@ import (
 	"github.com/strakehq/strake/core/api/images"
 	"github.com/strakehq/strake/core/api/system"
 	"github.com/strakehq/strake/core/config"
-	"github.com/strakehq/strake/core/filter"
 	"github.com/strakehq/strake/core/spec"
 	"github.com/strakehq/strake/sdk/registry"
 	"github.com/strakehq/strake/sdk/storage"
@@ -38,9 +37,9 @@ type Images interface {
 	List(ctx context.Context, o images.ListOptions) ([]image.Summary, error)
 }
 
-// Volumes lists volumes.
+// Volumes lists volumes with their sizes and numbers of users.
 type Volumes interface {
-	List(ctx context.Context, f filter.Args) (volume.ListResponse, error)
+	Usage(ctx context.Context) ([]volume.Volume, error)
 }
 
 // Config is what a System needs.

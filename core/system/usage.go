@@ -24,12 +24,12 @@ func (s *System) DiskUsage(ctx context.Context) (system.DiskUsage, error) {
 	if err != nil {
 		return system.DiskUsage{}, err
 	}
-	vols, err := s.Volumes.List(ctx, nil)
+	vols, err := s.Volumes.Usage(ctx)
 	if err != nil {
 		return system.DiskUsage{}, err
 	}
 	return system.DiskUsage{
-		ImageUsage: imgs, ContainerUsage: containerUsage(ctrs), VolumeUsage: volumeUsage(vols.Volumes, ctrs),
+		ImageUsage: imgs, ContainerUsage: containerUsage(ctrs), VolumeUsage: volumeUsage(vols),
 		BuildCacheUsage: &build.DiskUsage{},
 	}, nil
 }
@@ -92,27 +92,17 @@ func containerUsage(ctrs []container.Summary) *container.DiskUsage {
 	return u
 }
 
-func volumeUsage(vols []volume.Volume, ctrs []container.Summary) *volume.DiskUsage {
-	refs := map[string]int64{}
-	for _, c := range ctrs {
-		for _, m := range c.Mounts {
-			if m.Name != "" {
-				refs[m.Name]++
-			}
-		}
-	}
+func volumeUsage(vols []volume.Volume) *volume.DiskUsage {
 	u := &volume.DiskUsage{Items: vols, TotalCount: int64(len(vols))}
-	for i, v := range vols {
-		size, err := treeSize(v.Mountpoint)
-		if err != nil {
-			size = -1 // "not available", as the API has it
+	for _, v := range vols {
+		if v.UsageData == nil {
+			continue
 		}
-		u.Items[i].UsageData = &volume.UsageData{RefCount: refs[v.Name], Size: size}
-		u.TotalSize += max(size, 0)
-		if refs[v.Name] > 0 {
+		u.TotalSize += v.UsageData.Size
+		if v.UsageData.RefCount > 0 {
 			u.ActiveCount++
 		} else {
-			u.Reclaimable += max(size, 0)
+			u.Reclaimable += v.UsageData.Size
 		}
 	}
 	return u

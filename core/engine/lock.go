@@ -1,0 +1,44 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// lock holds a directory for this process. The kernel lets go of it when the
+// process ends, however it ends.
+type lock struct{ file *os.File }
+
+// takeLock makes the directory and locks it. ErrUnavailable names the process
+// that has it.
+func takeLock(dir string) (*lock, error) {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "straked.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		holder := make([]byte, 16)
+		n, _ := f.Read(holder) //nolint:errcheck // only makes the message better
+		err = fmt.Errorf("%s: in use by another straked (pid %s): stop it, or choose another directory: %w",
+			dir, strings.TrimSpace(string(holder[:n])), errdefs.ErrUnavailable)
+		return nil, errors.Join(err, f.Close())
+	}
+	if err := f.Truncate(0); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if _, err := fmt.Fprintln(f, os.Getpid()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &lock{f}, nil
+}
+
+func (l *lock) release() error { return l.file.Close() }
