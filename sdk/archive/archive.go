@@ -15,6 +15,7 @@ package archive
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -43,6 +44,9 @@ const (
 	opaqueXattr = "trusted.overlay.opaque"
 	paxXattr    = "SCHILY.xattr."
 	maxName     = 4095 // PATH_MAX without its NUL
+	// maxNames bounds the bytes of directories' names that one Unpack keeps
+	// in mind.
+	maxNames = 64 << 20
 )
 
 // Options qualify Unpack.
@@ -56,11 +60,32 @@ type Result struct {
 	Bytes int64
 	// Entries applied, whiteouts counted.
 	Entries int64
-	// Implicit lists, in mode Overlay, directories that the archive uses
-	// without an entry of their own, "." for the root. They were made with
-	// mode 0755, owner root; in the merged tree they must take the
-	// attributes that the lower layers give them. See Inherit.
-	Implicit []string
+	// Pending is what only the lower layers can decide, in mode Overlay.
+	Pending Pending
+}
+
+// Pending names directories of an unpacked layer that Settle looks at again
+// once the layers below are known, "." for the root.
+type Pending struct {
+	// Implicit are directories that the archive uses without an entry of
+	// their own. They were made with mode 0755, owner root; they are to have
+	// the attributes that the lower layers give them.
+	Implicit []string `json:"implicit,omitempty"`
+	// Whiteouts are directories that hold whiteouts. Where the lower layers
+	// have no such directory, overlayfs would show them.
+	Whiteouts []string `json:"whiteouts,omitempty"`
+}
+
+// Empty reports whether nothing is pending.
+func (p Pending) Empty() bool { return len(p.Implicit) == 0 && len(p.Whiteouts) == 0 }
+
+// Add returns what is pending in p or q.
+func (p Pending) Add(q Pending) Pending {
+	return Pending{Implicit: union(p.Implicit, q.Implicit), Whiteouts: union(p.Whiteouts, q.Whiteouts)}
+}
+
+func union(a, b []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(a, b))))
 }
 
 // EntryError is a failure with one entry of an archive.
@@ -82,14 +107,27 @@ func (e *EntryError) Error() string {
 func (e *EntryError) Unwrap() error { return e.Err }
 
 // InvalidError says that the archive, not the machine, is at fault.
-type InvalidError struct{ Reason string }
+type InvalidError struct {
+	Reason string
+	Err    error // what the kernel or package tar said, may be nil
+}
 
-// Error returns the reason.
-func (e *InvalidError) Error() string { return e.Reason }
+// Error returns the reason, with the cause.
+func (e *InvalidError) Error() string {
+	if e.Err == nil {
+		return e.Reason
+	}
+	return e.Reason + ": " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *InvalidError) Unwrap() error { return e.Err }
 
 func invalid(format string, args ...any) error {
 	return &InvalidError{Reason: fmt.Sprintf(format, args...)}
 }
+
+func invalidBy(err error, reason string) error { return &InvalidError{Reason: reason, Err: err} }
 
 // reservedXattr reports whether overlayfs would take the attribute for one of
 // its own marks. Archives must not set them.

@@ -57,12 +57,7 @@ func newDirent(fd int) (*dirent, error) {
 // find resolves name to an existing directory, as in a process whose root is
 // the destination.
 func (c *dirCache) find(name string) (*dirent, error) {
-	if name == "." {
-		return c.root, nil
-	}
-	c.tick++
-	if d, ok := c.open[name]; ok {
-		d.used = c.tick
+	if d := c.known(name); d != nil {
 		return d, nil
 	}
 	fd, err := openInRoot(c.root.fd, name, unix.O_RDONLY|unix.O_DIRECTORY)
@@ -70,6 +65,20 @@ func (c *dirCache) find(name string) (*dirent, error) {
 		return nil, err
 	}
 	return c.put(name, fd)
+}
+
+// known returns the directory if it is open already, else nil.
+func (c *dirCache) known(name string) *dirent {
+	if name == "." {
+		return c.root
+	}
+	d, ok := c.open[name]
+	if !ok {
+		return nil
+	}
+	c.tick++
+	d.used = c.tick
+	return d
 }
 
 // child opens base in dir, not following a symbolic link, as name.

@@ -32,7 +32,7 @@ func (u *unpacker) dirMeta(d *dirent, name string, h *tar.Header) error {
 	}
 	d.setgid = h.Mode&unix.S_ISGID != 0
 	u.times[d.ino] = dirTime{name: name, atime: h.AccessTime, mtime: h.ModTime}
-	return nil
+	return u.keep(name)
 }
 
 // fdMeta sets owner, mode and extended attributes. The owner is left alone

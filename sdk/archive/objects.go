@@ -83,7 +83,7 @@ func (u *unpacker) write(fd int, size int64, content io.Reader) error {
 
 func contentError(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%w: %w", invalid("the archive ends too early"), io.ErrUnexpectedEOF)
+		return invalidBy(io.ErrUnexpectedEOF, "the archive ends too early")
 	}
 	return fmt.Errorf("read: %w", err)
 }
@@ -116,7 +116,7 @@ func (u *unpacker) link(dir *dirent, base string, h *tar.Header) error {
 	make := func() error { return unix.Linkat(from.fd, targetBase, dir.fd, base, 0) }
 	err = u.replaceUnless(dir, base, from, targetBase, make)
 	if errors.Is(err, unix.ENOENT) {
-		err = fmt.Errorf("%w: %w", invalid("not in this layer"), err)
+		err = invalidBy(err, "not in this layer")
 	}
 	if err != nil {
 		return fmt.Errorf("hard link to %.256q: %w", h.Linkname, err)
@@ -135,7 +135,7 @@ func (u *unpacker) replaceUnless(dir *dirent, base string, from *dirent, targetB
 
 func (u *unpacker) linkToItself(dir *dirent, base string) error {
 	if _, err := lstatAt(dir.fd, base); err != nil {
-		return fmt.Errorf("hard link to itself: %w: %w", invalid("not in this layer"), err)
+		return fmt.Errorf("hard link to itself: %w", invalidBy(err, "not in this layer"))
 	}
 	return nil
 }

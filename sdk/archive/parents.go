@@ -10,28 +10,24 @@ import (
 // parent returns the directory name, made with its parents where missing: mode
 // 0755, owned by root, as Docker makes them.
 func (u *unpacker) parent(name string) (*dirent, error) {
-	if name == "." {
-		return u.dirs.root, nil
-	}
-	if d, ok := u.dirs.open[name]; ok {
-		u.dirs.tick++
-		d.used = u.dirs.tick
-		return d, nil
-	}
 	d, err := u.dirs.find(name)
-	if errors.Is(err, unix.ENOENT) || (errors.Is(err, unix.ENOTDIR) && u.opts.Whiteouts == Overlay) {
-		return u.makeParent(name)
+	if err == nil {
+		return d, u.markParent(name)
 	}
+	if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) {
+		return nil, fmt.Errorf("parent directory %.256q: %w", name, parentError(err))
+	}
+	d, err = u.descend(name)
 	if err != nil {
-		return nil, fmt.Errorf("parent directory %q: %w", name, parentError(err))
+		return nil, fmt.Errorf("parent directory %.256q: %w", name, parentError(err))
 	}
-	return d, u.markParent(name)
+	return d, nil
 }
 
 // markParent notes that this archive has something below name, which a
 // whiteout of name must spare.
 func (u *unpacker) markParent(name string) error {
-	if u.seen == nil {
+	if u.seen == nil || name == "." {
 		return nil
 	}
 	up, base := split(name)
@@ -43,39 +39,64 @@ func (u *unpacker) markParent(name string) error {
 	return nil
 }
 
-func (u *unpacker) makeParent(name string) (*dirent, error) {
+// descend is parent for a name of which some part is missing. It goes down
+// from what is known, step by step, since looking all prefixes up from the root
+// takes quadratic time.
+func (u *unpacker) descend(name string) (*dirent, error) {
+	if d := u.dirs.known(name); d != nil {
+		return d, nil
+	}
 	up, base := split(name)
-	dir, err := u.parent(up)
+	dir, err := u.descend(up)
 	if err != nil {
 		return nil, err
 	}
-	made, err := u.makeDir(dir, base)
+	d, err := u.step(dir, name, base)
 	if err != nil {
-		return nil, fmt.Errorf("parent directory %q: %w", name, err)
-	}
-	d, err := u.dirs.child(dir, name, base)
-	if err != nil {
-		return nil, fmt.Errorf("parent directory %q: %w", name, parentError(err))
+		return nil, err
 	}
 	u.seen.add(dir.ino, base)
-	if !made {
+	if len(u.dirs.dropped) > openDirsMax {
+		return d, u.dirs.sweep() // those above are not needed any more
+	}
+	return d, nil
+}
+
+// step opens base in dir, and makes it when it is missing.
+func (u *unpacker) step(dir *dirent, name, base string) (*dirent, error) {
+	d, err := u.dirs.child(dir, name, base)
+	if err == nil {
 		return d, nil
 	}
+	made, err := u.makeDir(dir, base)
+	if err != nil {
+		return nil, err
+	}
+	if !made { // a symbolic link, or no directory
+		return u.dirs.find(name)
+	}
+	d, err = u.dirs.child(dir, name, base)
+	if err != nil {
+		return nil, err
+	}
 	u.implicit[d.ino] = name
+	if err := u.keep(name); err != nil {
+		return nil, err
+	}
 	if dir.setgid {
 		if err := unix.Fchown(d.fd, 0, 0); err != nil {
-			return nil, fmt.Errorf("parent directory %q: change owner: %w", name, err)
+			return nil, fmt.Errorf("change owner: %w", err)
 		}
 	}
 	if err := unix.Fchmod(d.fd, 0o755); err != nil {
-		return nil, fmt.Errorf("parent directory %q: change mode: %w", name, err)
+		return nil, fmt.Errorf("change mode: %w", err)
 	}
 	return d, nil
 }
 
 func parentError(err error) error {
 	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("%w: %w", invalid("not a directory"), err)
+		return invalidBy(err, "no directory, or a link that leads to none")
 	}
 	return err
 }
@@ -109,8 +130,9 @@ func (u *unpacker) makeOpaque(dir *dirent, base string) error {
 	return setOpaque(dir.path() + "/" + base)
 }
 
+// setOpaque marks a directory; path must not end in a link of the archive's.
 func setOpaque(path string) error {
-	if err := unix.Lsetxattr(path, opaqueXattr, []byte("y"), 0); err != nil {
+	if err := unix.Setxattr(path, opaqueXattr, []byte("y"), 0); err != nil {
 		return fmt.Errorf("mark as opaque: %w", err)
 	}
 	return nil

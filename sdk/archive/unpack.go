@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sort"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +32,7 @@ func Unpack(ctx context.Context, root string, r io.Reader, o Options) (res Resul
 		buf:      make([]byte, copyBuffer),
 		times:    map[uint64]dirTime{},
 		implicit: map[uint64]string{},
+		hiding:   map[uint64]string{},
 	}
 	if o.Whiteouts == Delete {
 		u.seen = newSeen()
@@ -60,6 +61,12 @@ type unpacker struct {
 	times map[uint64]dirTime
 	// implicit are directories made for want of an entry, by inode number.
 	implicit map[uint64]string
+	// hiding are directories that hold whiteouts, by inode number.
+	hiding map[uint64]string
+	// replaced: some directory or link was, and names may mean another.
+	replaced bool
+	// kept counts the bytes of names in times, implicit and hiding.
+	kept     int
 	rootSeen bool
 	// seen holds what this archive made, in mode Delete only: whiteouts do
 	// not touch it.
@@ -94,7 +101,7 @@ func (u *unpacker) entries(tr *tar.Reader) error {
 
 func headerError(err error) error {
 	if errors.Is(err, tar.ErrHeader) || errors.Is(err, tar.ErrFieldTooLong) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("read a header: %w: %w", invalid("malformed archive"), err)
+		return fmt.Errorf("read a header: %w", invalidBy(err, "malformed archive"))
 	}
 	return fmt.Errorf("read a header: %w", err)
 }
@@ -124,11 +131,11 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	case base == opaqueMarker:
 		return u.opaque(dir)
 	case isWhiteout(base):
-		return u.whiteout(dir, base[len(whiteoutPrefix):])
+		return u.whiteout(dir, parent, base[len(whiteoutPrefix):])
 	case h.Typeflag == tar.TypeChar && h.Devmajor == 0 && h.Devminor == 0:
 		// overlayfs's own whiteout, in a layer made by a plain tar of an
 		// upper directory; it can mean nothing else in any mode.
-		return u.whiteout(dir, base)
+		return u.whiteout(dir, parent, base)
 	}
 	if err := u.create(dir, name, base, h, content); err != nil {
 		return err
@@ -203,13 +210,13 @@ func (u *unpacker) remove(dir *dirent, base string) error {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR, unix.S_IFLNK:
 		u.dirs.forget()
+		u.replaced = true
 	}
 	return nil
 }
 
-// finish gives the directories their times, after their last child, and lists
-// the implicit ones.
-func (u *unpacker) finish() error {
+// setTimes gives the directories their times, after their last child.
+func (u *unpacker) setTimes() error {
 	for ino, t := range u.times {
 		if err := context.Cause(u.ctx); err != nil {
 			return err
@@ -219,22 +226,59 @@ func (u *unpacker) finish() error {
 			return &EntryError{Entry: t.name, Err: fmt.Errorf("set times: %w", err)}
 		}
 	}
-	if u.opts.Whiteouts != Overlay {
+	return nil
+}
+
+// keep counts a name to be kept in mind. An archive of more directories than
+// fit pays with the times of the first ones.
+func (u *unpacker) keep(name string) error {
+	u.kept += len(name)
+	if u.kept <= maxNames {
 		return nil
 	}
-	if !u.rootSeen {
-		u.res.Implicit = append(u.res.Implicit, ".")
+	if err := u.setTimes(); err != nil {
+		return err
 	}
-	for ino, name := range u.implicit {
+	clear(u.times)
+	u.kept = len(name)
+	for _, names := range []map[uint64]string{u.implicit, u.hiding} {
+		for _, n := range names {
+			u.kept += len(n)
+		}
+	}
+	if u.kept > maxNames {
+		return invalid("more than %d MiB of directory names", maxNames>>20)
+	}
+	return nil
+}
+
+func (u *unpacker) finish() error {
+	if err := u.setTimes(); err != nil || u.opts.Whiteouts != Overlay {
+		return err
+	}
+	pending := &u.res.Pending
+	if !u.rootSeen {
+		pending.Implicit = []string{"."}
+	}
+	return errors.Join(u.list(u.implicit, &pending.Implicit), u.list(u.hiding, &pending.Whiteouts))
+}
+
+// list appends, sorted, those of the names that are still the same directory.
+func (u *unpacker) list(names map[uint64]string, to *[]string) error {
+	for ino, name := range names {
+		if !u.replaced {
+			*to = append(*to, name)
+			continue
+		}
 		err := u.still(name, ino, func(*dirent) error {
-			u.res.Implicit = append(u.res.Implicit, name)
+			*to = append(*to, name)
 			return nil
 		})
 		if err != nil {
 			return &EntryError{Entry: name, Err: err}
 		}
 	}
-	sort.Strings(u.res.Implicit)
+	slices.Sort(*to)
 	return nil
 }
 

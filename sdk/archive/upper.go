@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,58 +17,61 @@ import (
 // root when it is as in the topmost. Nobody may write to the overlay
 // meanwhile.
 func DiffUpper(ctx context.Context, w io.Writer, upper string, lower []string) (err error) {
-	below, err := openLayers(lower)
+	tree, err := openLevels(upper, lower)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, below.close()) }()
-	fd, err := openDir(upper)
-	if err != nil {
-		return fmt.Errorf("layer %s: open: %w", upper, err)
-	}
-	defer func() { err = errors.Join(err, unix.Close(fd)) }()
-	u := &upperPacker{packer: newPacker(ctx, w), below: below}
-	if err := u.root(fd); err != nil {
+	defer func() { err = errors.Join(err, tree.close()) }()
+	u := &upperPacker{newPacker(ctx, w)}
+	if err := u.root(tree.root); err != nil {
 		return fmt.Errorf("diff %s: %w", upper, err)
 	}
 	return u.close()
 }
 
-type upperPacker struct {
-	*packer
-	below layers
-}
+type upperPacker struct{ *packer }
 
-func (u *upperPacker) root(fd int) error {
-	root, err := openObject(fd, ".", ".")
+func (u *upperPacker) root(l level) error {
+	root, err := openObject(l.upper, ".", ".")
 	if err != nil {
 		return err
 	}
-	if len(u.below) > 0 {
-		top, err := openObject(u.below[0], ".", ".")
+	opaque, err := isOpaque(root.path())
+	if err != nil {
+		return err
+	}
+	same := false
+	if len(l.below) > 0 {
+		top, err := openObject(l.below[0], ".", ".")
 		if err != nil {
 			return err
 		}
-		if same, err := sameMeta(top, root); err != nil || same {
-			return errors.Join(err, u.children(fd, "."))
+		if same, err = sameMeta(top, root); err != nil {
+			return err
 		}
 	}
-	if err := u.add(root); err != nil {
+	if !same {
+		err = u.add(root)
+	}
+	if err == nil && opaque {
+		err = u.mark(opaqueMarker)
+	}
+	if err != nil {
 		return err
 	}
-	return u.children(fd, ".")
+	return u.children(l.upper, l)
 }
 
-// children writes what the directory called name holds.
-func (u *upperPacker) children(fd int, name string) error {
-	gone := map[string]bool{}
+// children writes what the directory holds; fd is open for reading.
+func (u *upperPacker) children(fd int, l level) error {
 	names, err := readNames(fd, 0)
 	if err != nil {
-		return fmt.Errorf("%s: read directory: %w", name, err)
+		return fmt.Errorf("%s: read directory: %w", l.name, err)
 	}
+	gone := map[string]bool{}
 	objects := make([]object, 0, len(names))
 	for _, base := range names {
-		o, err := openObject(fd, base, join(name, base))
+		o, err := openObject(fd, base, join(l.name, base))
 		if err != nil {
 			return err
 		}
@@ -75,10 +80,13 @@ func (u *upperPacker) children(fd int, name string) error {
 	}
 	sortObjects(objects, gone)
 	for _, o := range objects {
-		if gone[o.base] {
-			err = u.whiteout(name, o)
-		} else {
-			err = u.object(o)
+		switch {
+		case gone[o.base]:
+			err = u.whiteout(l, o)
+		case o.isDir():
+			err = u.directory(l, o)
+		default:
+			err = u.add(o)
 		}
 		if err != nil {
 			return err
@@ -87,37 +95,54 @@ func (u *upperPacker) children(fd int, name string) error {
 	return nil
 }
 
-func (u *upperPacker) whiteout(dir string, o object) error {
-	hides, err := u.below.has(o.name)
-	if err != nil || !hides {
+func (u *upperPacker) whiteout(l level, o object) error {
+	dirs, hides, err := l.below.child(o.base)
+	if err := errors.Join(err, dirs.close()); err != nil || !hides {
 		return err
 	}
-	return u.mark(join(dir, whiteoutPrefix+o.base))
+	return u.mark(join(l.name, whiteoutPrefix+o.base))
 }
 
-func (u *upperPacker) object(o object) (err error) {
-	if err := u.add(o); err != nil || !o.isDir() {
+func (u *upperPacker) directory(l level, o object) (err error) {
+	if err := u.add(o); err != nil {
 		return err
 	}
 	fd, err := o.open(unix.O_DIRECTORY)
 	if err != nil {
 		return &EntryError{Entry: o.name, Err: err}
 	}
-	defer func() { err = errors.Join(err, unix.Close(fd)) }()
-	if err := u.opaque(o); err != nil {
+	sub := level{name: o.name, upper: fd}
+	defer func() { err = errors.Join(err, sub.close()) }()
+	below, hides, err := l.below.child(o.base)
+	if err != nil {
 		return err
 	}
-	return u.children(fd, o.name)
+	opaque, err := isOpaque(o.path())
+	if err != nil {
+		return errors.Join(err, below.close())
+	}
+	if !opaque {
+		sub.below = below
+		return u.children(fd, sub)
+	}
+	if err := below.close(); err != nil {
+		return err
+	}
+	if hides {
+		if err := u.mark(o.name + "/" + opaqueMarker); err != nil {
+			return err
+		}
+	}
+	return u.children(fd, sub)
 }
 
-func (u *upperPacker) opaque(o object) error {
-	opaque, err := isOpaque(o.path())
-	if err != nil || !opaque {
-		return err
+// sortObjects sorts by the names in the layer.
+func sortObjects(objects []object, gone map[string]bool) {
+	name := func(o object) string {
+		if gone[o.base] {
+			return whiteoutPrefix + o.base
+		}
+		return o.base
 	}
-	hides, err := u.below.has(o.name)
-	if err != nil || !hides {
-		return err
-	}
-	return u.mark(o.name + "/" + opaqueMarker)
+	slices.SortFunc(objects, func(a, b object) int { return strings.Compare(name(a), name(b)) })
 }

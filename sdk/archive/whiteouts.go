@@ -10,9 +10,9 @@ import (
 
 // whiteout hides or removes what the lower layers have under the name, and
 // nothing that this archive has, whichever comes first.
-func (u *unpacker) whiteout(dir *dirent, base string) error {
+func (u *unpacker) whiteout(dir *dirent, parent, base string) error {
 	if u.opts.Whiteouts == Overlay {
-		return u.overlayWhiteout(dir, base)
+		return u.overlayWhiteout(dir, parent, base)
 	}
 	if !u.seen.has(dir.ino, base) {
 		return u.remove(dir, base)
@@ -24,7 +24,13 @@ func (u *unpacker) whiteout(dir *dirent, base string) error {
 	return u.removeLowerIn(dir, base)
 }
 
-func (u *unpacker) overlayWhiteout(dir *dirent, base string) error {
+func (u *unpacker) overlayWhiteout(dir *dirent, parent, base string) error {
+	if _, ok := u.hiding[dir.ino]; !ok {
+		u.hiding[dir.ino] = parent
+		if err := u.keep(parent); err != nil {
+			return err
+		}
+	}
 	err := ignoringEINTR(func() error { return unix.Mknodat(dir.fd, base, unix.S_IFCHR, 0) })
 	if !errors.Is(err, unix.EEXIST) {
 		return wrap("make whiteout", err)
@@ -39,7 +45,7 @@ func (u *unpacker) overlayWhiteout(dir *dirent, base string) error {
 // opaque hides or removes all that the lower layers have in dir.
 func (u *unpacker) opaque(dir *dirent) error {
 	if u.opts.Whiteouts == Overlay {
-		return setOpaque(dir.path())
+		return setOpaque(dir.path() + "/.")
 	}
 	return u.removeLower(dir)
 }

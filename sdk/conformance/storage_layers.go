@@ -379,7 +379,7 @@ func applyAtOnce(l *storageLab) {
 
 func applyAgain(l *storageLab) {
 	a := l.applier()
-	tar := archived(l, directory("d/", 0o700), file("d/f", "text"), hardlink("g", "d/f"), symlink("l", "d"), file("implicit/f", ""), file("d/.wh.x", ""))
+	tar := archived(l, directory("d/", 0o700), file("d/f", "text"), hardlink("g", "d/f"), symlink("l", "d"), file("implicit/f", ""))
 	var trees []map[string]string
 	for _, times := range []int{1, 3} {
 		key := l.fresh("a")

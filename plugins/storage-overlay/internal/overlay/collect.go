@@ -139,7 +139,7 @@ func (s *store) orphans(dirs []os.DirEntry) error {
 		s.log.Info("removing a directory that belongs to no snapshot", "dir", path)
 		n := s.number()
 		err := os.Rename(path, filepath.Join(s.root, "trash", strconv.FormatUint(n, 10)))
-		s.settle(n)
+		s.made(n)
 		if !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -33,13 +32,13 @@ func (d *Driver) Commit(ctx context.Context, name, key storage.SnapshotKey, o st
 		return err
 	}
 	defer unlock()
-	if err := s.commit(name, key, o); err != nil {
+	if err := s.commit(ctx, name, key, o); err != nil {
 		return fmt.Errorf("snapshot %s: commit as %s: %w", key, name, err)
 	}
 	return nil
 }
 
-func (s *store) commit(name, key storage.SnapshotKey, o storage.CommitOptions) error {
+func (s *store) commit(ctx context.Context, name, key storage.SnapshotKey, o storage.CommitOptions) error {
 	e, err := s.get(key)
 	done, nameErr := s.get(name)
 	switch {
@@ -63,13 +62,13 @@ func (s *store) commit(name, key storage.SnapshotKey, o storage.CommitOptions) e
 		return s.remove(key)
 	}
 	if e.Parent != "" {
-		return s.seal(e, name, o)
+		return s.seal(ctx, e, name, o)
 	}
 	if err := s.hold(parent); err != nil {
 		return err
 	}
 	e.Parent = parent
-	if err := s.seal(e, name, o); err != nil {
+	if err := s.seal(ctx, e, name, o); err != nil {
 		s.release(parent)
 		return err
 	}
@@ -77,10 +76,10 @@ func (s *store) commit(name, key storage.SnapshotKey, o storage.CommitOptions) e
 }
 
 // seal turns active snapshot e, its parent now known and held, into name.
-func (s *store) seal(e snapshot, name storage.SnapshotKey, o storage.CommitOptions) error {
+func (s *store) seal(ctx context.Context, e snapshot, name storage.SnapshotKey, o storage.CommitOptions) error {
 	key := e.Key
 	dir := s.path(e.n)
-	if err := s.inherit(e); err != nil {
+	if err := s.settle(ctx, e); err != nil {
 		return err
 	}
 	var err error
@@ -108,24 +107,17 @@ func (s *store) seal(e snapshot, name storage.SnapshotKey, o storage.CommitOptio
 	return nil
 }
 
-const implicitName = "implicit"
-
-// inherit gives the directories that Apply noted the attributes of the parent
-// that was not known then.
-func (s *store) inherit(e snapshot) error {
-	path := filepath.Join(s.path(e.n), implicitName)
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) || e.Parent == "" {
-		return nil
-	}
-	if err != nil {
+// settle finishes the layer that Apply unpacked, its parent now known.
+func (s *store) settle(ctx context.Context, e snapshot) error {
+	p, err := readPending(s.path(e.n))
+	if err != nil || p.Empty() {
 		return err
 	}
 	chain, err := s.chain(e.Parent)
 	if err != nil {
 		return err
 	}
-	return archive.Inherit(s.fs(e.n), chain, strings.Split(string(text), "\x00"))
+	return archive.Settle(ctx, s.fs(e.n), chain, p)
 }
 
 func isOpaque(dir string) (bool, error) {

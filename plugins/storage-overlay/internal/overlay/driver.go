@@ -9,8 +9,8 @@
 //	    record                 symbolic link whose text is the record
 //	    fs/                    the layer, or the upper directory
 //	    work/                  overlayfs's own
-//	    implicit               directories that Commit gives the parent's
-//	                           attributes
+//	    pending                what Commit has to settle, once the parent is
+//	                           known
 //	<root>/trash/<n>/          removed, to be deleted in the background
 //
 // A snapshot appears, changes its kind and disappears with one rename each, so

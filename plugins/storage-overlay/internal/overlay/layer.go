@@ -3,14 +3,13 @@ package overlay
 import (
 	"archive/tar"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
@@ -40,7 +39,7 @@ func (d *Driver) Apply(ctx context.Context, key storage.SnapshotKey, layer io.Re
 	defer s.reaper.pause()()
 	res, err := archive.Unpack(ctx, s.fs(e.n), layer, archive.Options{Whiteouts: archive.Overlay})
 	if err == nil {
-		err = s.noteImplicit(e, res.Implicit)
+		err = s.note(ctx, e, res.Pending)
 	}
 	if err != nil {
 		err = fmt.Errorf("snapshot %s: apply: %w", key, classify(err))
@@ -61,10 +60,13 @@ func classify(err error) error {
 	}
 }
 
-// noteImplicit keeps the names of directories whose attributes only the parent
-// knows: for Commit, or for now when it is known.
-func (s *store) noteImplicit(e snapshot, names []string) error {
-	if len(names) == 0 {
+// pendingName is the file that tells what Commit is to settle.
+const pendingName = "pending"
+
+// note keeps what only the parent can decide: for Commit, or for now when it
+// is known.
+func (s *store) note(ctx context.Context, e snapshot, p archive.Pending) error {
+	if p.Empty() {
 		return nil
 	}
 	if e.Parent != "" {
@@ -72,18 +74,33 @@ func (s *store) noteImplicit(e snapshot, names []string) error {
 		if err != nil {
 			return err
 		}
-		return archive.Inherit(s.fs(e.n), chain, names)
+		return archive.Settle(ctx, s.fs(e.n), chain, p)
 	}
-	path := filepath.Join(s.path(e.n), implicitName)
-	before, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	// what a former Apply noted exists by now
+	before, err := readPending(s.path(e.n))
+	if err != nil {
 		return err
 	}
-	if len(before) > 0 { // the layer is applied again: they exist by now
-		names = append(names, strings.Split(string(before), "\x00")...)
-		names = slices.Compact(slices.Sorted(slices.Values(names)))
+	text, err := json.Marshal(before.Add(p))
+	if err != nil {
+		return err
 	}
-	return os.WriteFile(path, []byte(strings.Join(names, "\x00")), 0o600)
+	return os.WriteFile(filepath.Join(s.path(e.n), pendingName), text, 0o600)
+}
+
+func readPending(dir string) (archive.Pending, error) {
+	text, err := os.ReadFile(filepath.Join(dir, pendingName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return archive.Pending{}, nil
+	}
+	if err != nil {
+		return archive.Pending{}, err
+	}
+	var p archive.Pending
+	if err := json.Unmarshal(text, &p); err != nil {
+		return archive.Pending{}, fmt.Errorf("%s: %w", pendingName, err)
+	}
+	return p, nil
 }
 
 // Diff writes what a snapshot changed as a layer. A view changed nothing.

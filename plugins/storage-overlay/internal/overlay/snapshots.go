@@ -51,14 +51,14 @@ func (d *Driver) make(ctx context.Context, r record, limit int64) ([]mount.Mount
 		}
 		return s.mounts(e)
 	}
-	if e, err = s.create(r); err != nil {
+	if e, err = s.create(ctx, r); err != nil {
 		return nil, fmt.Errorf("snapshot %s: make: %w", r.Key, err)
 	}
 	return s.mounts(e)
 }
 
 // create makes a snapshot on disk and adds it to the index.
-func (s *store) create(r record) (_ snapshot, err error) {
+func (s *store) create(ctx context.Context, r record) (_ snapshot, err error) {
 	if err := s.hold(r.Parent); err != nil {
 		return snapshot{}, err
 	}
@@ -73,8 +73,8 @@ func (s *store) create(r record) (_ snapshot, err error) {
 	}
 	r.Version, r.Created = recordVersion, time.Now()
 	e := snapshot{record: r, n: s.number()}
-	defer s.settle(e.n)
-	if err := s.build(e, chain); err != nil {
+	defer s.made(e.n)
+	if err := s.build(ctx, e, chain); err != nil {
 		return snapshot{}, err
 	}
 	s.put(&e)
@@ -82,9 +82,9 @@ func (s *store) create(r record) (_ snapshot, err error) {
 }
 
 // build makes the directory of a snapshot aside, then gives it its name.
-func (s *store) build(e snapshot, chain []string) error {
+func (s *store) build(ctx context.Context, e snapshot, chain []string) error {
 	aside := filepath.Join(s.root, "snapshots", newPrefix+strconv.FormatUint(e.n, 10))
-	err := fill(aside, e.record, chain)
+	err := fill(ctx, aside, e.record, chain)
 	if err == nil {
 		err = os.Rename(aside, s.path(e.n))
 	}
@@ -94,7 +94,7 @@ func (s *store) build(e snapshot, chain []string) error {
 	return nil
 }
 
-func fill(dir string, r record, chain []string) error {
+func fill(ctx context.Context, dir string, r record, chain []string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func fill(dir string, r record, chain []string) error {
 			return err
 		}
 		// the merged root has the attributes of the upper directory
-		if err := archive.Inherit(dir+"/fs", chain[:1], []string{"."}); err != nil {
+		if err := archive.Settle(ctx, dir+"/fs", chain[:1], archive.Pending{Implicit: []string{"."}}); err != nil {
 			return err
 		}
 	}

@@ -175,7 +175,7 @@ func (s *store) release(parent storage.SnapshotKey) {
 }
 
 // number returns the number of a new directory, which Collect spares until
-// settle.
+// made.
 func (s *store) number() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -184,7 +184,7 @@ func (s *store) number() uint64 {
 	return s.next
 }
 
-func (s *store) settle(n uint64) {
+func (s *store) made(n uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.making, n)
