@@ -46,7 +46,7 @@ type fixture struct {
 // spec and its patience.
 func newFixture(t testing.TB, c config.Driver, change func(*spec, *timing)) *fixture {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "sh") // short: it holds sockets
+	dir, err := os.MkdirTemp("", "sh") //nolint:usetesting // short: it holds sockets
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -133,7 +133,7 @@ func (in *instance) serve(ctx context.Context, p *process) error {
 	err := in.guard(ctx, p)
 	stop()
 	if ctx.Err() != nil || errors.Is(err, errAsked) {
-		in.end(p)
+		in.end(ctx, p)
 	}
 	p.client.Kill()
 	<-watched
@@ -213,11 +213,11 @@ func (in *instance) watchHealth(ctx context.Context, p *process) {
 	}
 }
 
-// end asks a process to shut down.
-func (in *instance) end(p *process) {
-	ctx, cancel := context.WithTimeout(context.Background(), in.host.timing.shutdown)
+// end ends a process in good order.
+func (in *instance) end(ctx context.Context, p *process) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), in.host.timing.shutdown)
 	defer cancel()
-	if err := p.driver.Shutdown(ctx); err != nil {
+	if err := p.client.Shutdown(ctx); err != nil {
 		in.log.Warn("driver does not shut down in good order", "driver", in.spec.name, "err", err)
 	}
 }
