@@ -79,9 +79,11 @@ func serve(c ServeConfig) error {
 	return nil
 }
 
-// quiet is go-plugin's logger: its errors matter, its stories do not.
+// quiet is go-plugin's logger: its errors matter, its stories do not. It is not
+// a child of l: hclog's children share their parent's level.
 func quiet(l hclog.Logger) hclog.Logger {
-	q := l.Named("go-plugin")
-	q.SetLevel(max(l.GetLevel(), hclog.Warn))
-	return q
+	return hclog.New(&hclog.LoggerOptions{
+		Name: l.Name() + ".go-plugin", Level: hclog.Error, Output: l.StandardWriter(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+		DisableTime: true,
+	})
 }
