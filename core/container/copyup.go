@@ -40,7 +40,7 @@ func copyTree(src *os.Root, dst string) (err error) {
 		target := filepath.Join(dst, name)
 		// The tree holds still: the container does not run. So plain paths
 		// below the open directory are safe.
-		from := filepath.Join(fmt.Sprintf("/proc/self/fd/%d", top.Fd()), name)
+		from := fmt.Sprintf("/proc/self/fd/%d/%s", top.Fd(), name)
 		var st unix.Stat_t
 		if err := unix.Lstat(from, &st); err != nil {
 			return fmt.Errorf("%s: %w", name, err)

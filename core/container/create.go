@@ -270,7 +270,7 @@ func (m *Manager) furnish(ctx context.Context, rec *record, u *undo) error {
 	})
 	err := m.useVolumes(ctx, rec)
 	if err == nil {
-		err = os.Mkdir(m.dir(rec.ID), 0o710)
+		err = os.MkdirAll(m.file(rec.ID, "rootfs"), 0o710) // where the shim mounts
 	}
 	if err == nil {
 		err = m.save(*rec)

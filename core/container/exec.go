@@ -15,6 +15,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/strakehq/strake/core/api/containers"
+	"github.com/strakehq/strake/core/api/httperr"
 	"github.com/strakehq/strake/core/spec"
 	"github.com/strakehq/strake/sdk/runtime"
 )
@@ -179,7 +180,7 @@ func (m *Manager) runExec(ctx context.Context, u *unit, rec record, e *execution
 	if err != nil {
 		code := execCode(err)
 		m.execFailed(u, e, code)
-		return nil, refuse(errdefs.ErrInvalidArgument, "OCI runtime exec failed: %v", err)
+		return nil, refuse(errdefs.ErrInvalidArgument, "OCI runtime exec failed: %s", httperr.Message(err))
 	}
 	u.mu.Lock()
 	e.running, e.pid = e.code == nil, st.Pid

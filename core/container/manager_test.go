@@ -162,7 +162,7 @@ func TestALifeFromCreateToRemove(t *testing.T) {
 		t.Errorf("created: %+v", s)
 	}
 	w.start(t, "web")
-	if s := w.state(t, id[:12]); !s.Running || s.Pid != 4242 {
+	if s := w.state(t, id[:12]); !s.Running || s.Pid != os.Getpid() {
 		t.Errorf("running: %+v", s)
 	}
 	if err := w.Start(t.Context(), id); !errdefs.IsNotModified(err) {
@@ -366,7 +366,7 @@ func TestTheNextDaemonLearnsTheTruth(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.boot(t)
-	if s := w.state(t, on); !s.Running || s.Pid != 4242 {
+	if s := w.state(t, on); !s.Running || s.Pid != os.Getpid() {
 		t.Errorf("runs on: %+v", s)
 	}
 	if s := w.state(t, ended); s.Status != apicontainer.StateExited || s.ExitCode != 5 {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"runtime"
 	"sync"
@@ -140,11 +139,7 @@ func (m *Manager) resolveUser(r record, mounts []mount.Mount) (specs.User, error
 
 // mounted gives access to the files of a container that does not run.
 func (m *Manager) mounted(r record, mounts []mount.Mount, f func(root *os.Root) error) error {
-	dir := m.file(r.ID, "rootfs")
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return withRootfs(dir, mounts, f)
+	return withRootfs(m.file(r.ID, "rootfs"), mounts, f)
 }
 
 // accountsInside reads the accounts of a running container.

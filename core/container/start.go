@@ -13,6 +13,7 @@ import (
 	apimount "github.com/moby/moby/api/types/mount"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/strakehq/strake/core/api/httperr"
 	"github.com/strakehq/strake/sdk/mount"
 	"github.com/strakehq/strake/sdk/runtime"
 	"github.com/strakehq/strake/sdk/trace"
@@ -61,10 +62,10 @@ func (m *Manager) start(ctx context.Context, u *unit) (err error) {
 	}
 	code := exitCodeOf(err)
 	if code != codeUnknown {
-		err = refuse(errdefs.ErrInvalidArgument, "failed to create task for container: %v", err)
+		err = refuse(errdefs.ErrInvalidArgument, "failed to create task for container: %s", httperr.Message(err))
 	}
 	r, moveErr := m.move(u, opStartFailed, func(x *run) {
-		x.ExitCode, x.Error, x.Pid = code, err.Error(), 0
+		x.ExitCode, x.Error, x.Pid = code, httperr.Message(err), 0
 		x.Network = NetworkState{}
 	})
 	if moveErr != nil {

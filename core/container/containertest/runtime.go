@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -138,7 +139,7 @@ func (r *Runtime) Create(_ context.Context, q runtime.CreateRequest) (driver.Han
 	if r.CreateErr != nil {
 		return driver.Handle{}, runtime.State{}, r.CreateErr
 	}
-	p := &process{state: runtime.State{ID: q.ID, Status: runtime.Created, Pid: 4242}, request: q}
+	p := &process{state: runtime.State{ID: q.ID, Status: runtime.Created, Pid: os.Getpid()}, request: q}
 	r.all[q.ID] = p
 	return driver.Handle{Version: 1, State: []byte(q.ID)}, p.state, nil
 }
@@ -277,7 +278,7 @@ func (r *Runtime) Exec(_ context.Context, q runtime.ExecRequest) (runtime.State,
 	if err := json.Unmarshal(q.Process, &spec); err != nil {
 		return runtime.State{}, "", err
 	}
-	p := &process{state: runtime.State{ID: q.ID, Exec: q.Exec, Status: runtime.Running, Pid: 4343, StartedAt: time.Now()}, exec: q}
+	p := &process{state: runtime.State{ID: q.ID, Exec: q.Exec, Status: runtime.Running, Pid: os.Getpid(), StartedAt: time.Now()}, exec: q}
 	r.execs[q.Exec] = p
 	socket := ""
 	if q.Attach != (runtime.StreamSet{}) {
