@@ -67,6 +67,5 @@ func dialOptions(l rpcerr.Link, t Timeouts) []grpc.DialOption {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 		grpc.WithChainUnaryInterceptor(l.UnaryClient, t.unary, rpctrace.UnaryClient),
 		grpc.WithChainStreamInterceptor(l.StreamClient),
-		grpc.WithSharedWriteBuffer(true),
 	}
 }

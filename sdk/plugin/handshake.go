@@ -40,7 +40,9 @@ func checkHandshake(line string) error {
 	}
 	v, err := strconv.Atoi(fields[1])
 	switch {
-	case err != nil || v == ContractVersion:
+	case err != nil:
+		return fmt.Errorf("its handshake names contract version %q: %w", fields[1], errdefs.ErrFailedPrecondition)
+	case v == ContractVersion:
 		return nil
 	case v > ContractVersion:
 		return fmt.Errorf("it needs contract version %d, this host speaks %d: upgrade Strake or use an older driver: %w",

@@ -37,7 +37,7 @@ func InProcess(ctx context.Context, d driver.Driver, socketDir string) (*Client,
 	dead := make(chan struct{})
 	go func() {
 		defer close(dead)
-		_ = server.Serve(l) //nolint:errcheck // ends with Stop
+		_ = server.Serve(l) // ends with Stop
 	}()
 	link := rpcerr.Link{Name: string(contract.kind) + " driver", Dead: dead}
 	cc, err := grpc.NewClient("unix:"+path, dialOptions(link, Timeouts{})...)
@@ -48,10 +48,10 @@ func InProcess(ctx context.Context, d driver.Driver, socketDir string) (*Client,
 	var once sync.Once
 	kill := func() {
 		once.Do(func() {
-			_ = cc.Close() //nolint:errcheck // closes once
+			_ = cc.Close() // closes once
 			server.Stop()
 			<-dead
-			_ = dir.remove() //nolint:errcheck // a test's directory
+			_ = dir.remove() // a test's directory
 		})
 	}
 	info, client, err := connect(ctx, cc, dir.path)

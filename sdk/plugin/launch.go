@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -70,11 +71,11 @@ func Launch(ctx context.Context, c LaunchConfig) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("driver %s: %w", c.Path, err)
 	}
-	l := &launch{LaunchConfig: c, dir: dir, log: newTail(c.LogPath)}
+	l := &launch{LaunchConfig: c, dir: dir, log: newTail(c.LogPath), started: make(chan *process, 1)}
 	client, err := l.run(ctx)
 	if err != nil {
 		err = l.explain(err)
-		l.kill()
+		l.kill() //nolint:contextcheck // what is left must go, whatever became of ctx
 		return nil, err
 	}
 	return client, nil
@@ -83,11 +84,13 @@ func Launch(ctx context.Context, c LaunchConfig) (*Client, error) {
 // launch is a launch under way and, later, what is to be undone.
 type launch struct {
 	LaunchConfig
-	dir    *socketDir
-	log    *tail
-	proc   *process
-	plugin *goplugin.Client
-	once   sync.Once
+	dir *socketDir
+	log *tail
+	// started receives the process once it runs.
+	started chan *process
+	proc    *process
+	plugin  *goplugin.Client
+	once    sync.Once
 }
 
 func (l *launch) run(ctx context.Context) (*Client, error) {
@@ -130,54 +133,66 @@ func (l *launch) newPlugin(dead chan struct{}) *goplugin.Client {
 		SkipHostEnv:      true,
 		// A directory of go-plugin's own is made, and stays empty.
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: l.dir.path},
-		StartTimeout:     orDefault(l.StartTimeout, 10*time.Second),
+		StartTimeout:     time.Hour, // meet bounds it
 		Logger:           quiet(l.Logger),
 		Stderr:           l.log,
 		GRPCDialOptions:  dialOptions(link, l.Timeouts),
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
-			proc := newProcess(l.LaunchConfig, l.dir.path, cmd.Env)
-			if err := proc.start(l.LogPath); err != nil {
+			p := newProcess(l.LaunchConfig, l.dir.path, cmd.Env)
+			if err := p.start(l.LogPath); err != nil {
 				return nil, err
 			}
-			l.proc = proc
 			go func() {
-				<-l.proc.exited
+				<-p.exited
 				close(dead)
 			}()
-			return l.proc, nil
+			l.started <- p
+			return p, nil
 		},
 	})
 }
 
-// dial starts the process and returns the connection. When ctx ends it kills
-// the process, which go-plugin's Client would wait for.
+// dial starts the process and returns the connection. go-plugin's Client knows
+// no context: when ctx ends, the process is killed, which ends Client.
 func (l *launch) dial(ctx context.Context) (*grpc.ClientConn, error) {
-	type result struct {
-		cc  any
-		err error
-	}
-	answer := make(chan result, 1)
+	var cc any
+	done := make(chan error, 1)
 	go func() {
 		protocol, err := l.plugin.Client()
-		if err != nil {
-			answer <- result{nil, err}
-			return
+		if err == nil {
+			cc, err = protocol.Dispense(pluginName)
 		}
-		cc, err := protocol.Dispense(pluginName)
-		answer <- result{cc, err}
+		done <- err
 	}()
+	var err error
 	select {
-	case r := <-answer:
-		if r.err != nil {
-			return nil, r.err
-		}
-		cc, ok := r.cc.(*grpc.ClientConn)
-		if !ok {
-			return nil, fmt.Errorf("go-plugin dispensed a %T: %w", r.cc, errdefs.ErrInternal)
-		}
-		return cc, nil
+	case l.proc = <-l.started:
+		err = l.await(ctx, done)
+	case err = <-done: // it could not be started
+	}
+	if err != nil {
+		return nil, err
+	}
+	conn, ok := cc.(*grpc.ClientConn)
+	if !ok {
+		return nil, fmt.Errorf("go-plugin dispensed a %T: %w", cc, errdefs.ErrInternal)
+	}
+	return conn, nil
+}
+
+func (l *launch) await(ctx context.Context, done <-chan error) error {
+	select {
+	case err := <-done:
+		return err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("no answer: %w", context.Cause(ctx))
+		err := fmt.Errorf("no answer: %w", context.Cause(ctx))
+		if killErr := l.proc.Kill(ctx); killErr != nil {
+			return errors.Join(err, killErr)
+		}
+		if <-done == nil {
+			l.Logger.Debug("driver answered too late", "driver", l.Path)
+		}
+		return err
 	}
 }
 
@@ -207,16 +222,23 @@ func (l *launch) explain(err error) error {
 		if wrong := checkHandshake(l.proc.firstLine()); wrong != nil {
 			return fmt.Errorf("driver %s: %w", l.Path, wrong)
 		}
-		select {
-		case <-l.proc.exited:
-			err = fmt.Errorf("it ended at its start (%s): %w: %w", l.proc.outcome(), errdefs.ErrUnavailable, err)
-		default:
+		if l.diedMute(err) {
+			err = fmt.Errorf("it ended at its start (%s): %w", l.proc.outcome(), errdefs.ErrUnavailable)
 		}
 	}
 	if lines := l.log.last(); lines != "" {
 		return fmt.Errorf("driver %s: %w; its log ends with:\n%s", l.Path, err, lines)
 	}
 	return fmt.Errorf("driver %s: %w", l.Path, err)
+}
+
+// diedMute says that the process ended without a handshake.
+func (l *launch) diedMute(err error) bool {
+	if l.proc.firstLine() != "" || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return false
+	}
+	<-l.proc.exited // soon: it closed its standard output
+	return true
 }
 
 // kill ends the process, if there is one, and removes the sockets.

@@ -36,7 +36,11 @@ func TestMain(m *testing.M) {
 	case "mute":
 		select {}
 	case "host":
-		hostMain()
+		hostMain("full")
+	case "host of survivor":
+		hostMain("survivor")
+	case "survivor":
+		plugin.Serve(plugin.ServeConfig{Driver: &fake{}, Survive: true})
 	default:
 		plugin.Serve(plugin.ServeConfig{Driver: &fake{}})
 	}
@@ -59,8 +63,11 @@ func (*fake) Info(context.Context) (driver.Info, error) {
 }
 
 func (*fake) Configure(_ context.Context, c driver.Config) error {
-	if string(c.Options) == `"bad"` {
+	switch string(c.Options) {
+	case `"bad"`:
 		return fmt.Errorf("option x: %w", errdefs.ErrInvalidArgument)
+	case `"beat"`:
+		go beat()
 	}
 	return nil
 }
@@ -80,10 +87,12 @@ func (*fake) Prepare(ctx context.Context, key, parent storage.SnapshotKey, o sto
 		os.Exit(1)
 	case "print":
 		return nil, printMuch()
+	case "big":
+		return []mount.Mount{{Source: strings.Repeat("x", int(o.SizeLimit))}}, nil
 	case "env":
 		return []mount.Mount{{Options: os.Environ()}}, nil
 	case "child":
-		out, err := exec.CommandContext(ctx, "sh", "-c", "grep SigIgn /proc/self/status; ls /proc/self/fd | wc -w").Output()
+		out, err := exec.CommandContext(ctx, "sh", "-c", "grep SigIgn /proc/self/status; ls /proc/self/fd").Output()
 		return []mount.Mount{{Source: string(out)}}, err
 	case "trace":
 		_, end := trace.Start(ctx, "inner", "k", "v")
@@ -150,7 +159,7 @@ func (*fake) Diff(_ context.Context, key storage.SnapshotKey, w io.Writer) error
 
 func launchConfig(t testing.TB, as string) plugin.LaunchConfig {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "sp")
+	dir, err := os.MkdirTemp("", "sp") //nolint:usetesting // sockets need a short path
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,14 +184,32 @@ func launch(t testing.TB, as string) (*plugin.Client, storage.Driver) {
 	return c, s
 }
 
-func hostMain() {
+// hostMain is a host to be killed. It prints its driver's pid.
+func hostMain(as string) {
 	c, err := plugin.Launch(context.Background(), plugin.LaunchConfig{
-		Path: "/proc/self/exe", SocketDir: os.Args[1], LogPath: os.Args[1] + ".log", Env: []string{actAs + "=full"},
+		Path: "/proc/self/exe", SocketDir: os.Getenv("DIR") + "/s", Env: []string{actAs + "=" + as, "DIR=" + os.Getenv("DIR")},
+		Config: &driver.Config{Options: []byte(`"beat"`)},
 	})
 	if err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 		os.Exit(1)
 	}
-	fmt.Println(c.Pid())
+	fmt.Fprintln(os.Stdout, c.Pid())
 	select {}
+}
+
+// beat writes to standard error, and then a byte to a file, for ever.
+func beat() {
+	f, err := os.Create(os.Getenv("DIR") + "/beats")
+	if err != nil {
+		panic(err)
+	}
+	for {
+		fmt.Fprintln(os.Stderr, "beat")
+		fmt.Fprintln(os.Stdout, "beat")
+		if _, err := f.WriteString("."); err != nil {
+			panic(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
 }

@@ -108,7 +108,7 @@ func (p *process) start(logPath string) error {
 		soon := time.Now().Add(100 * time.Millisecond)
 		for _, f := range []*os.File{p.stdout, p.stderr} {
 			if f != nil {
-				_ = f.SetReadDeadline(soon) //nolint:errcheck // closed: nobody reads
+				_ = f.SetReadDeadline(soon) // closed: nobody reads
 			}
 		}
 	}()

@@ -26,7 +26,6 @@ func newServer(log hclog.Logger, accepted func()) *grpc.Server {
 	return grpc.NewServer(
 		grpc.Creds(&peercred.Credentials{Accepted: accepted}),
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
-		grpc.SharedWriteBuffer(true),
 		grpc.ChainUnaryInterceptor(rpcerr.UnaryServer, rpctrace.UnaryServer, g.unary),
 		grpc.ChainStreamInterceptor(rpcerr.StreamServer, g.stream),
 	)

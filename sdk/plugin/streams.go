@@ -68,7 +68,7 @@ func moveAway(fd int, name string) (*os.File, error) {
 func (s *streams) restore() {
 	s.once.Do(func() {
 		os.Stdout, os.Stderr = s.log, s.log
-		_ = s.handshake.Close() //nolint:errcheck // the handshake is done
+		_ = s.handshake.Close() // the handshake is done
 	})
 }
 

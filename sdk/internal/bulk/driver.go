@@ -37,7 +37,7 @@ func connected(ctx context.Context, socket string, do func(net.Conn) error) erro
 	if err != nil {
 		return err
 	}
-	unhook := context.AfterFunc(ctx, func() { _ = c.Close() }) //nolint:errcheck // interrupts do
+	unhook := context.AfterFunc(ctx, func() { _ = c.Close() }) // interrupts do
 	defer unhook()
 	err = do(c)
 	if ctx.Err() != nil {

@@ -58,7 +58,7 @@ func (h Host) begin(ctx context.Context, call Call) (*transfer, error) {
 		return nil, fmt.Errorf("stream: the driver answered without connecting: %w: %w", errdefs.ErrInternal, err)
 	}
 	t.conn = conn
-	t.unhook = context.AfterFunc(ctx, func() { _ = conn.Close() }) //nolint:errcheck // interrupts a transfer that is over
+	t.unhook = context.AfterFunc(ctx, func() { _ = conn.Close() }) // interrupts a transfer that is over
 	return t, nil
 }
 
@@ -159,7 +159,7 @@ func (d *download) end(err error) error {
 func (d *download) Close() error {
 	d.close.Do(func() {
 		d.t.cancel()
-		_ = d.t.finish() //nolint:errcheck // Read reported what matters
+		_ = d.t.finish() // Read reported what matters
 	})
 	return nil
 }

@@ -104,7 +104,7 @@ func enlarge(c net.Conn) {
 	if err != nil {
 		return
 	}
-	_ = raw.Control(func(fd uintptr) { //nolint:errcheck // see above
+	_ = raw.Control(func(fd uintptr) { // see above
 		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, MaxFrame)
 	})
 }

@@ -26,14 +26,14 @@ func TestEveryClassSurvivesWithItsMessage(t *testing.T) {
 				if out.Error() != in.Error() {
 					t.Errorf("message %q, want %q", out, in)
 				}
-				if got := errdefs.Resolve(out); got != c.err {
+				if got := errdefs.Resolve(out); !errors.Is(got, c.err) {
 					t.Errorf("class %v, want %v", got, c.err)
 				}
 				if !errors.Is(out, c.err) {
 					t.Errorf("%v is not %v", out, c.err)
 				}
 				for _, other := range classes() {
-					if other.err != c.err && errors.Is(out, other.err) {
+					if other.reason != c.reason && errors.Is(out, other.err) {
 						t.Errorf("is %v, too", other.err)
 					}
 				}
@@ -63,7 +63,7 @@ func TestTheOutermostClassCounts(t *testing.T) {
 		{errdefs.ErrConflict.WithMessage("custom"), errdefs.ErrConflict},
 	} {
 		out := Decode(context.Background(), Encode(c.in), "")
-		if errdefs.Resolve(out) != c.want || out.Error() != c.in.Error() {
+		if !errors.Is(errdefs.Resolve(out), c.want) || out.Error() != c.in.Error() {
 			t.Errorf("%v came back as %v of class %v", c.in, out, errdefs.Resolve(out))
 		}
 	}

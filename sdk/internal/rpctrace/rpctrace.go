@@ -69,7 +69,7 @@ func send(ctx context.Context, rec *trace.Recorder, err error) error {
 		spans[len(spans)-1].Attrs = map[string]string{"spans dropped": fmt.Sprint(n)}
 	}
 	if b, jsonErr := json.Marshal(spans); jsonErr == nil {
-		_ = grpc.SetTrailer(ctx, metadata.Pairs(spansKey, string(b))) //nolint:errcheck // see above
+		_ = grpc.SetTrailer(ctx, metadata.Pairs(spansKey, string(b))) // see above
 	}
 	return err
 }

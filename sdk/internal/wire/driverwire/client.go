@@ -83,7 +83,7 @@ func Watch[M any](ctx context.Context, s grpc.ServerStreamingClient[M], deliver 
 // that is what its caller wanted.
 func EndOfWatch(ctx context.Context, err error) error {
 	if ctx.Err() != nil || errors.Is(err, io.EOF) {
-		return nil
+		return nil //nolint:nilerr // the end that was wanted
 	}
 	return err
 }
