@@ -41,7 +41,9 @@ func TestContainersServeAndLogWhileTheDaemonIsDead(t *testing.T) {
 		t.Errorf("exec after the daemon's return: %q", out)
 	}
 	h.MustDocker("stop", "-t", "1", count, again)
-	wantState(t, h, again, "exited", 137)
+	if got := h.MustDocker("inspect", "-f", "{{.State.Status}}", again); got != "exited" {
+		t.Errorf("stopped container with restart policy: %q, want exited", got)
+	}
 	h.MustDocker("rm", count, again)
 }
 
