@@ -135,8 +135,7 @@ func (m *Manager) realize(ctx context.Context, a *attachment, r container.Networ
 func (m *Manager) makeNetNS(ctx context.Context, id string) (err error) {
 	_, end := trace.Start(ctx, "make network namespace")
 	defer func() { end(err) }()
-	_, err = m.pins.make(id)
-	return err
+	return m.pins.make(id)
 }
 
 // join has the driver attach one endpoint. Builtin networks have none.

@@ -52,17 +52,17 @@ func (p pins) close() error {
 
 // make makes a namespace with its loopback interface up and pins it. One that
 // is pinned already is kept.
-func (p pins) make(id string) (string, error) {
+func (p pins) make(id string) error {
 	path := p.path(id)
 	if isNetNS(path) {
-		return path, nil
+		return nil
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o600)
 	if err != nil {
-		return "", fmt.Errorf("network namespace %s: %w", path, err)
+		return fmt.Errorf("network namespace %s: %w", path, err)
 	}
 	if err := f.Close(); err != nil {
-		return "", fmt.Errorf("network namespace %s: %w", path, err)
+		return fmt.Errorf("network namespace %s: %w", path, err)
 	}
 	done := make(chan error, 1)
 	go func() {
@@ -72,9 +72,9 @@ func (p pins) make(id string) (string, error) {
 		done <- newNetNS(path)
 	}()
 	if err := <-done; err != nil {
-		return "", errors.Join(fmt.Errorf("network namespace %s: make: %w", path, err), os.Remove(path))
+		return errors.Join(fmt.Errorf("network namespace %s: make: %w", path, err), os.Remove(path))
 	}
-	return path, nil
+	return nil
 }
 
 // loopbackIndex is the index of lo in every namespace.

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -156,13 +157,13 @@ func TestANewDaemonFindsItsContainers(t *testing.T) {
 		// What a killed daemon leaves half made: an attachment without end,
 		// a namespace without record.
 		half := attachment{ID: id("c"), Boot: r.boot, NetNS: r.pins.path(id("c"))}
-		if _, err := r.pins.make(id("c")); err != nil {
+		if err := r.pins.make(id("c")); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.files.write(&half); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.pins.make(id("d")); err != nil {
+		if err := r.pins.make(id("d")); err != nil {
 			t.Fatal(err)
 		}
 		other := attachment{ID: id("e"), Boot: "another boot", Done: true}
@@ -314,7 +315,7 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 				n.EndpointsConfig[name] = s
 			}
 			err := r.Plan(ctx, h, n)
-			if err == nil || errdefs.Resolve(err) != c.class || !strings.Contains(err.Error(), c.text) {
+			if err == nil || !errors.Is(err, c.class) || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("%s %v %s: got %v, want %v with %q", c.mode, c.ends, c.ports, err, c.class, c.text)
 			}
 		}
@@ -329,7 +330,7 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 			{apinetwork.CreateRequest{Name: "x", Options: map[string]string{"no.such": "1"}}, errdefs.ErrInvalidArgument},
 			{apinetwork.CreateRequest{Name: "x", IPAM: &apinetwork.IPAM{Config: []apinetwork.IPAMConfig{{Subnet: netip.MustParsePrefix("172.30.5.0/24")}}}}, errdefs.ErrConflict},
 		} {
-			if _, err := r.Create(ctx, c.r); errdefs.Resolve(err) != c.class {
+			if _, err := r.Create(ctx, c.r); !errors.Is(err, c.class) {
 				t.Errorf("create %+v: got %v, want %v", c.r, err, c.class)
 			}
 		}

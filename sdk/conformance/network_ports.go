@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 
@@ -172,19 +173,24 @@ func loopbackOnly(l *netLab) {
 	}
 }
 
-// sendLoopbackTo makes a namespace send packets for 127.0.0.1 out to a
-// gateway.
+// sendLoopbackTo makes a namespace send packets for 127.0.0.1 out to a gateway,
+// and take answers from there.
 func (ns *netNS) sendLoopbackTo(l *netLab, link string, gateway netip.Addr) {
 	l.NoError(ns.do(func() error {
 		lo, err := netlink.LinkByName("lo")
 		if err != nil {
 			return err
 		}
-		if err := netlink.LinkSetDown(lo); err != nil {
+		// Without the address its local route is gone too.
+		if err := netlink.AddrDel(lo, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(127, 0, 0, 1).To4(), Mask: net.CIDRMask(8, 32)}}); err != nil {
 			return err
 		}
 		k, err := netlink.LinkByName(link)
 		if err != nil {
+			return err
+		}
+		// The file is that of the thread's namespace.
+		if err := os.WriteFile("/proc/sys/net/ipv4/conf/"+link+"/route_localnet", []byte("1"), 0); err != nil {
 			return err
 		}
 		return netlink.RouteAdd(&netlink.Route{

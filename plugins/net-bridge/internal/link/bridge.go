@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/vishvananda/netlink"
@@ -75,8 +76,9 @@ func (l *Links) addBridge(b Bridge) (netlink.Link, error) {
 }
 
 // mine checks the owner. A bridge without alias may be one of our own of which
-// the making was cut short, or an administrator's who prepared it for us: both
-// are taken over.
+// the making was cut short, or an administrator's who prepared it for us; one
+// with another tag of ours is left of a network that no record knows any more
+// (the caller has seen to it). All three are taken over.
 func (l *Links) mine(k netlink.Link, b Bridge) error {
 	alias := k.Attrs().Alias
 	switch {
@@ -84,8 +86,8 @@ func (l *Links) mine(k netlink.Link, b Bridge) error {
 		return fmt.Errorf("bridge %s: a link of this name and type %s exists, remove it or name another bridge: %w", b.Name, k.Type(), errdefs.ErrAlreadyExists)
 	case alias == l.alias+b.Tag:
 		return nil
-	case alias != "":
-		return fmt.Errorf("bridge %s: belongs to another network (alias %q), name another bridge: %w", b.Name, alias, errdefs.ErrAlreadyExists)
+	case alias != "" && !strings.HasPrefix(alias, l.alias):
+		return fmt.Errorf("bridge %s: belongs to somebody else (alias %q), delete it or name another bridge: %w", b.Name, alias, errdefs.ErrAlreadyExists)
 	}
 	if err := l.host.LinkSetAlias(k, l.alias+b.Tag); err != nil {
 		return fmt.Errorf("bridge %s: set alias: %w", b.Name, err)
