@@ -45,6 +45,13 @@ func (m *Manager) Create(ctx context.Context, name, platform string, r container
 		return container.CreateResponse{}, err
 	}
 	u.push(func(context.Context) error { m.unreserve(rec.Name, rec.ID); return nil })
+	if m.cfg.Pin != nil {
+		keys := []storage.SnapshotKey{rec.snapshotKey()}
+		if rec.Chain != "" {
+			keys = append(keys, rec.Chain)
+		}
+		defer m.cfg.Pin(keys...)()
+	}
 	if err := m.furnish(ctx, &rec, &u); err != nil {
 		return container.CreateResponse{}, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/strakehq/strake/core/spec"
 	"github.com/strakehq/strake/core/store"
 	"github.com/strakehq/strake/sdk/runtime"
+	"github.com/strakehq/strake/sdk/storage"
 )
 
 // driverTimeout bounds a call of a driver that nobody else bounds.
@@ -42,6 +43,9 @@ type Config struct {
 	DetachKeys string
 	// CgroupParent is the cgroup above the containers'; empty: /strake.
 	CgroupParent string
+	// Pin keeps snapshots from being collected until unpin, when a record
+	// names them; nil: nothing is collected meanwhile.
+	Pin func(keys ...storage.SnapshotKey) (unpin func())
 	// Machine are the facts about the host; its zero value: they are
 	// detected.
 	Machine *spec.Machine

@@ -48,6 +48,8 @@ type Collector struct {
 	log     hclog.Logger
 	wake    chan struct{}
 
+	pins map[*pin]struct{} // guarded by leases.mu
+
 	mu      sync.Mutex
 	sources []Source // guarded by mu
 }
@@ -135,6 +137,9 @@ func (c *Collector) mark(ctx context.Context) (map[digest.Digest]bool, []storage
 	var all []Roots
 	for _, le := range c.leases.live {
 		all = append(all, le.rec.Roots)
+	}
+	for p := range c.pins {
+		all = append(all, Roots{Snapshots: p.keys})
 	}
 	for _, s := range sources {
 		r, err := s.Roots(ctx)
