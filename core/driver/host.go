@@ -120,22 +120,18 @@ func (h *Host) hooks(k driver.Kind) []Hook {
 func (h *Host) Storage() storage.Driver { return newStorage(h.first(driver.Storage)) }
 
 // Runtime finds a runtime driver by the name that a user gave; empty is the
-// default. driverName is what a container is to remember. A name that is not in
-// the configuration goes to the default driver as ociRuntime, when that driver
-// knows several.
+// default. driverName is what a container is to remember. ociRuntime is empty:
+// which OCI runtime a driver uses is said by the options of its table.
 func (h *Host) Runtime(name string) (d runtime.Driver, driverName, ociRuntime string, err error) {
 	// Docker's clients know runc by the name of containerd's shim, too.
 	if name == "io.containerd.runc.v2" {
 		name = ""
 	}
 	in, err := h.named(driver.Runtime, name)
-	if err == nil {
-		return runtimeProxy{common{in}}, in.spec.name, "", nil
+	if err != nil {
+		return nil, "", "", err
 	}
-	if in := h.first(driver.Runtime); in.has(runtime.CapRuntimes) {
-		return runtimeProxy{common{in}}, in.spec.name, name, nil
-	}
-	return nil, "", "", err
+	return runtimeProxy{common{in}}, in.spec.name, "", nil
 }
 
 // Network finds a network driver by name; empty is the default.
@@ -172,8 +168,12 @@ func (h *Host) named(k driver.Kind, name string) (*instance, error) {
 		}
 		known = append(known, in.spec.name)
 	}
-	return nil, fmt.Errorf("unknown %s driver %q: known are %s; more are named in [%ss.NAME] of the configuration: %w",
-		k, name, strings.Join(known, ", "), k, errdefs.ErrInvalidArgument)
+	what := fmt.Sprintf("unknown %s driver: %s", k, name)
+	if k == driver.Runtime { // in Docker's words, which clients know
+		what = "unknown or invalid runtime name: " + name
+	}
+	return nil, fmt.Errorf("%s: known are %s; more can be named in [%ss.NAME] of the configuration: %w",
+		what, strings.Join(known, ", "), k, errdefs.ErrInvalidArgument)
 }
 
 // lookup finds a driver by "name" or "kind.name".

@@ -207,7 +207,7 @@ func TestNamesAreLookedUp(t *testing.T) {
 	if !errdefs.IsInvalidArgument(err) {
 		t.Errorf("unknown runtime: %v", err)
 	}
-	wantSays(t, err, `"kata"`, "runc, crun", "[runtimes.NAME]")
+	wantSays(t, err, "unknown or invalid runtime name: kata", "runc, crun", "[runtimes.NAME]")
 	c.DefaultRuntime = "crun"
 	if _, name, _, err := New(c, h.log).Runtime(""); err != nil || name != "crun" {
 		t.Errorf("default runtime: got %q, %v", name, err)
