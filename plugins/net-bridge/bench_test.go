@@ -103,12 +103,18 @@ func attachDetach(b *testing.B, firewall string, present, publish int) {
 func waitGone(b *testing.B, ns string) {
 	within(b, ns, func() error {
 		for {
-			if _, err := netlink.LinkByName("eth0"); err != nil {
+			_, err := netlink.LinkByName("eth0")
+			if errors.As(err, &netlink.LinkNotFoundError{}) {
 				return nil
+			}
+			if err != nil {
+				return err
 			}
 			time.Sleep(time.Millisecond)
 		}
 	})
+	// The other end's deletion holds the kernel's network lock for longer.
+	time.Sleep(50 * time.Millisecond)
 }
 
 func ports(from, n int) []network.Port {

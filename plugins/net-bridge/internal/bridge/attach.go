@@ -162,7 +162,7 @@ func (d *Driver) address(n *netState, want netip.Addr) (a netip.Addr, leaving bo
 	for _, e := range d.endpoints {
 		if e.Want.Network == n.Have.ID {
 			used[e.Address.Addr()] = e
-			leaving = leaving || e.Leaving
+			leaving = leaving || e.Leaving && !e.stuck
 		}
 	}
 	s := n.subnet()
@@ -175,7 +175,7 @@ func (d *Driver) address(n *netState, want netip.Addr) (a netip.Addr, leaving bo
 		return a, false, fmt.Errorf("address %s is not a host address of subnet %s: %w", want, s.Prefix, errdefs.ErrInvalidArgument)
 	}
 	if want == s.Gateway || used[want] != nil {
-		leaving = used[want] != nil && used[want].Leaving
+		leaving = used[want] != nil && used[want].Leaving && !used[want].stuck
 		return a, leaving, fmt.Errorf("address %s is in use: %w", want, errdefs.ErrConflict)
 	}
 	return want, false, nil
@@ -212,7 +212,8 @@ func (d *Driver) publish(ctx context.Context, e *endpoint) (err error) {
 	if err := d.rules.SetForwards(ctx, e.Want.Endpoint, e.forwards()); err != nil {
 		return err
 	}
-	return d.forgetFlows(e)
+	d.forgetFlows(e)
+	return nil
 }
 
 func defaultRoute(gw netip.Addr) *cnitypes.Route {

@@ -51,13 +51,29 @@ func (d *Driver) leave(id network.EndpointID) (*endpoint, error) {
 // stays for the next process or Collect.
 func (d *Driver) finish(ctx context.Context, e *endpoint) {
 	id := e.Want.Endpoint
-	err := errors.Join(d.deleteLink(ctx, e.Host), d.forgetFlows(e))
+	d.forgetFlows(e)
+	err := d.deleteLink(ctx, e.Host)
 	if err == nil {
 		err = d.forget(e)
 	}
 	if err != nil {
 		d.log.Error("endpoint left something behind, it will be tried again at the next start", "endpoint", id, "link", e.Host, "err", err)
+		d.giveUp(e)
 	}
+}
+
+// giveUp marks the endpoint as stuck and wakes who waits for it.
+func (d *Driver) giveUp(e *endpoint) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.endpoints[e.Want.Endpoint] != e {
+		return
+	}
+	stuck := *e
+	stuck.stuck = true
+	d.endpoints[e.Want.Endpoint] = &stuck
+	close(d.freed)
+	d.freed = make(chan struct{})
 }
 
 // deleteLink tries a few times: the namespace's own end may take the link away

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/hashicorp/go-hclog"
@@ -146,8 +147,17 @@ func (d *Driver) List(context.Context) ([]network.Attachment, error) {
 	return out, nil
 }
 
-// Shutdown ends the driver's own work. Links, rules and records stay.
-func (d *Driver) Shutdown(context.Context) error {
+// drainTime bounds the wait for links that are being deleted at the end.
+const drainTime = 5 * time.Second
+
+// Shutdown ends the driver's own work when links that are on their way out are
+// gone. All others, rules and records stay.
+func (d *Driver) Shutdown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	if err := d.drained(ctx); err != nil {
+		d.log.Warn("links are left to the next start", "err", err)
+	}
 	d.work.stop()
 	select {
 	case <-d.ready:

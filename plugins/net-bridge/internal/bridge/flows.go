@@ -1,8 +1,6 @@
 package bridge
 
 import (
-	"fmt"
-
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -10,10 +8,20 @@ import (
 )
 
 // forgetFlows makes the kernel forget UDP conversations with the endpoint's
-// host ports and address: rules decide on the first packet of a conversation
-// only, and a client that goes on sending would be stuck with what was true
-// before.
-func (d *Driver) forgetFlows(e *endpoint) error {
+// host ports: rules decide on the first packet of a conversation only, and a
+// client that goes on sending would be stuck with what was true before. A
+// kernel that cannot is no reason to fail.
+func (d *Driver) forgetFlows(e *endpoint) {
+	filters, err := udpFilters(e)
+	if err == nil && len(filters) > 0 {
+		_, err = netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, filters...)
+	}
+	if err != nil {
+		d.log.Warn("clients of a UDP port may be stuck with its former owner for a while", "endpoint", e.Want.Endpoint, "err", err)
+	}
+}
+
+func udpFilters(e *endpoint) ([]netlink.CustomConntrackFilter, error) {
 	var filters []netlink.CustomConntrackFilter
 	for _, p := range e.Ports {
 		if p.Protocol != network.UDP {
@@ -21,18 +29,12 @@ func (d *Driver) forgetFlows(e *endpoint) error {
 		}
 		f := &netlink.ConntrackFilter{}
 		if err := f.AddProtocol(unix.IPPROTO_UDP); err != nil {
-			return fmt.Errorf("endpoint %s: forget flows: %w", e.Want.Endpoint, err)
+			return nil, err
 		}
 		if err := f.AddPort(netlink.ConntrackOrigDstPort, p.HostPort); err != nil {
-			return fmt.Errorf("endpoint %s: forget flows: %w", e.Want.Endpoint, err)
+			return nil, err
 		}
 		filters = append(filters, f)
 	}
-	if len(filters) == 0 {
-		return nil
-	}
-	if _, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, filters...); err != nil {
-		return fmt.Errorf("endpoint %s: forget flows: %w", e.Want.Endpoint, err)
-	}
-	return nil
+	return filters, nil
 }

@@ -92,7 +92,8 @@ func (d *Driver) Check(ctx context.Context, id network.EndpointID) error {
 }
 
 // Collect removes what is not named: endpoints, then networks, then links that
-// carry the driver's mark and belong to no record.
+// carry the driver's mark and belong to no record. It waits for links that are
+// on their way out.
 func (d *Driver) Collect(ctx context.Context, networks []network.NetworkID, endpoints []network.EndpointID) error {
 	if err := d.configured(); err != nil {
 		return err
@@ -117,7 +118,31 @@ func (d *Driver) Collect(ctx context.Context, networks []network.NetworkID, endp
 		}
 		errs = append(errs, d.detachAll(ctx, id), d.RemoveNetwork(ctx, id))
 	}
-	return errors.Join(append(errs, d.collectLinks())...)
+	errs = append(errs, d.collectLinks(), d.drained(ctx))
+	return errors.Join(errs...)
+}
+
+// drained waits until no endpoint is leaving.
+func (d *Driver) drained(ctx context.Context) error {
+	for {
+		d.mu.Lock()
+		left := ""
+		for id, e := range d.endpoints {
+			if e.Leaving && !e.stuck {
+				left = string(id)
+			}
+		}
+		freed := d.freed
+		d.mu.Unlock()
+		if left == "" {
+			return nil
+		}
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return fmt.Errorf("endpoint %s: wait until its link is gone: %w", left, ctx.Err())
+		}
+	}
 }
 
 func (d *Driver) networkIDs() []network.NetworkID {

@@ -92,6 +92,8 @@ type endpoint struct {
 	Boot string
 	// Leaving: detached, only the link is still to be deleted.
 	Leaving bool
+	// stuck: the link cannot be deleted.
+	stuck bool
 }
 
 // same says whether r repeats the request. Names may have changed since.

@@ -62,12 +62,18 @@ func (k *Keeper) sync(ctx context.Context) error {
 	if !k.dirty {
 		return nil
 	}
-	if err := k.backend.Replace(ctx, k.rules()); err != nil {
+	put := k.backend.Remove // without networks there is nothing to leave behind
+	if !k.empty() {
+		put = func(ctx context.Context) error { return k.backend.Replace(ctx, k.rules()) }
+	}
+	if err := put(ctx); err != nil {
 		return err
 	}
 	k.dirty = false
 	return nil
 }
+
+func (k *Keeper) empty() bool { return len(k.networks) == 0 && len(k.forwards) == 0 }
 
 // SetNetwork adds or changes a network.
 func (k *Keeper) SetNetwork(ctx context.Context, id network.NetworkID, n Network) error {
@@ -137,9 +143,11 @@ func (k *Keeper) Repair(ctx context.Context) (bool, error) {
 	if err != nil || !moved {
 		return false, err
 	}
-	ok, err := k.backend.Intact(ctx, k.rules())
-	if err != nil {
-		return false, err
+	ok := k.empty()
+	if !ok {
+		if ok, err = k.backend.Intact(ctx, k.rules()); err != nil {
+			return false, err
+		}
 	}
 	if ok {
 		k.seen = now

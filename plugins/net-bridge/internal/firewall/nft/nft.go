@@ -112,8 +112,16 @@ func (b *Backend) Intact(_ context.Context, r firewall.Rules) (bool, error) {
 	return ok, nil
 }
 
-// Remove deletes the table.
-func (b *Backend) Remove(context.Context) error {
+// Remove deletes the table, or all but the administrator's rules when there are
+// some.
+func (b *Backend) Remove(ctx context.Context) error {
+	rules, err := b.conn.GetRules(b.layout.table, b.layout.chains.user)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("nftables table %s: remove: %w", b.layout.table.Name, err)
+	}
+	if len(rules) > 0 {
+		return b.Replace(ctx, firewall.Rules{})
+	}
 	b.conn.AddTable(b.layout.table) // so that there is one to delete
 	b.conn.DelTable(b.layout.table)
 	if err := b.conn.Flush(); err != nil {
