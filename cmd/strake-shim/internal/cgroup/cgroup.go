@@ -19,7 +19,7 @@ type Group struct {
 	procs string
 	// memory is the directory of the memory controller; empty: none.
 	memory string
-	v2     bool
+	v2     bool // the version of memory
 }
 
 // preferred v1 controllers to list processes from; all that a runtime uses
@@ -45,12 +45,13 @@ func Of(pid int, id string) (Group, error) {
 		}
 		return filepath.Join(m.point, strings.TrimPrefix(p, strings.TrimSuffix(m.root, "/")))
 	}
-	if d := dir(""); d != "" {
-		return Group{procs: d, memory: d, v2: true}, nil
+	g := Group{memory: dir("memory"), procs: dir("")}
+	if g.memory == "" { // where both versions are in use, memory is in one
+		g.memory, g.v2 = g.procs, true
 	}
-	g := Group{memory: dir("memory")}
 	for _, c := range preferred {
-		if g.procs = dir(c); g.procs != "" {
+		if d := dir(c); d != "" {
+			g.procs = d
 			break
 		}
 	}

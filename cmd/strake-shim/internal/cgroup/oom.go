@@ -62,10 +62,11 @@ func (g Group) watch(f *os.File, struck func()) {
 		if _, err := f.Read(buf[:]); err != nil {
 			return
 		}
-		if now := g.OOMKills(); now > last {
-			last = now
+		now := g.OOMKills()
+		if now > last || !g.v2 && g.exists() {
 			struck()
 		}
+		last = now
 	}
 }
 
@@ -82,8 +83,13 @@ func (g Group) inotify() (*os.File, error) {
 	return f, nil
 }
 
-// eventFD registers for version 1's notification. The counter of kills may
-// still be old when it comes, but is not when the kill's victim is reaped.
+func (g Group) exists() bool {
+	_, err := os.Stat(g.memory)
+	return err == nil
+}
+
+// eventFD registers for version 1's notification. It comes just before a kill,
+// so the counter does not show it yet; and when the cgroup is removed.
 func (g Group) eventFD() (*os.File, error) {
 	control, err := os.Open(filepath.Join(g.memory, g.oomFile()))
 	if err != nil {

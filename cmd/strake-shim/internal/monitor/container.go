@@ -5,6 +5,7 @@ package monitor
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -116,15 +117,16 @@ func (c *Container) begin(p *process, status wire.Status) error {
 	if err != nil {
 		return err
 	}
-	ended := c.reaper.Claim(pid)
-	if p.handle, err = reap.OpenProcess(pid, 0); err != nil {
+	handle, ended, err := c.reaper.Claim(pid)
+	if err != nil {
 		return err
 	}
+	p.handle = handle
 	if err := p.streams.Run(); err != nil {
 		return err
 	}
 	s := wire.State{Status: status, Pid: pid, TTY: p.streams.TTY(), StdinOpen: p.streams.StdinOpen()}
-	if s.Ticks, err = reap.Ticks(pid); err != nil {
+	if s.Ticks, err = handle.Ticks(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if status == wire.Running {

@@ -13,6 +13,7 @@ import (
 
 // Process is a process held by pidfd, so that no signal hits another that got
 // its number.
+// A nil Process has ended.
 type Process struct {
 	Pid int
 	f   *os.File
@@ -41,10 +42,18 @@ func FromFD(pid int, fd uintptr) *Process {
 }
 
 // Close closes the pidfd.
-func (p *Process) Close() error { return p.f.Close() }
+func (p *Process) Close() error {
+	if p == nil {
+		return nil
+	}
+	return p.f.Close()
+}
 
 // Signal sends a signal. A process that is gone is no error.
 func (p *Process) Signal(sig int) error {
+	if p == nil {
+		return nil
+	}
 	err := p.control(func(fd int) error { return unix.PidfdSendSignal(fd, unix.Signal(sig), nil, 0) })
 	if errors.Is(err, unix.ESRCH) || errors.Is(err, os.ErrClosed) {
 		return nil
@@ -128,6 +137,14 @@ func zombieStatus(pid int) Status {
 		return unknown
 	}
 	return status(unix.WaitStatus(code))
+}
+
+// Ticks returns the start time that names the process for good; 0 for none.
+func (p *Process) Ticks() (uint64, error) {
+	if p == nil {
+		return 0, nil
+	}
+	return Ticks(p.Pid)
 }
 
 // Ticks returns the start time of a process in clock ticks since boot.

@@ -107,17 +107,21 @@ func (r *Reaper) Expect() (release func()) {
 	}
 }
 
-// Claim asks for the status of a child that somebody else started, while
-// Expect is in force.
-func (r *Reaper) Claim(pid int) <-chan Status {
-	r.mu.Lock()
+// Claim takes a child that somebody else started, while Expect is in force. Its
+// status comes from the channel. The process is nil when it has ended already.
+func (r *Reaper) Claim(pid int) (*Process, <-chan Status, error) {
+	r.mu.Lock() // so that it is not reaped, and its number is its own, meanwhile
 	defer r.mu.Unlock()
 	c := make(chan Status, 1)
 	if s, ok := r.early[pid]; ok {
 		delete(r.early, pid)
 		c <- s
-	} else {
-		r.waiting[pid] = c
+		return nil, c, nil
 	}
-	return c
+	p, err := OpenProcess(pid, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	r.waiting[pid] = c
+	return p, c, nil
 }

@@ -14,7 +14,8 @@ import (
 
 // Groups are the directories of a process's cgroups.
 type Groups struct {
-	// V2 is the directory in the unified hierarchy, when it has controllers.
+	// V2 is the directory in the unified hierarchy, unless processors and
+	// memory are controlled by version 1.
 	V2 string
 	// V1 are directories by controller.
 	V1 map[string]string
@@ -46,6 +47,9 @@ func of(pid int) (Groups, error) {
 		}
 		g.add(mounts, f[1], f[2])
 	}
+	if g.V1["memory"] != "" || g.V1["cpu"] != "" {
+		g.V2 = ""
+	}
 	return g, nil
 }
 
@@ -54,9 +58,7 @@ func (g *Groups) add(mounts []*mountinfo.Info, controllers, path string) {
 	for _, m := range mounts {
 		dir := filepath.Join(m.Mountpoint, strings.TrimPrefix(path, strings.TrimSuffix(m.Root, "/")))
 		if controllers == "" && m.FSType == "cgroup2" {
-			if b, err := os.ReadFile(filepath.Join(m.Mountpoint, "cgroup.controllers")); err == nil && len(b) > 1 {
-				g.V2 = dir
-			}
+			g.V2 = dir
 		}
 		if controllers == "" || m.FSType != "cgroup" {
 			continue
