@@ -124,7 +124,8 @@ func (s *server) fail(w *recorder, r *http.Request, err error) {
 	} else {
 		writeErr = httperr.Write(w, err)
 	}
-	if w.status >= http.StatusInternalServerError && !errdefs.IsNotImplemented(err) {
+	// Other statuses are the client's affair.
+	if w.status == http.StatusInternalServerError || w.status == http.StatusGatewayTimeout {
 		s.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "status", w.status, "err", errors.Join(err, writeErr))
 	}
 }

@@ -44,12 +44,13 @@ func (s *System) imageUsage(ctx context.Context, ctrs []container.Summary) (*ima
 	if u.TotalSize, err = s.layers(ctx); err != nil {
 		return nil, err
 	}
-	used := map[string]bool{}
+	users := map[string]int64{}
 	for _, c := range ctrs {
-		used[c.ImageID] = true
+		users[c.ImageID]++
 	}
-	for _, i := range list {
-		if used[i.ID] {
+	for n := range list {
+		i := &list[n]
+		if i.Containers = users[i.ID]; i.Containers > 0 {
 			u.ActiveCount++
 		} else if i.SharedSize >= 0 {
 			u.Reclaimable += i.Size - i.SharedSize

@@ -178,7 +178,8 @@ func TestLogs(t *testing.T) {
 
 func TestAttach(t *testing.T) {
 	c := start(t)
-	c.ok("run", "-di", "--name", "cat", "busybox", "sh", "-c", "cat; exit 5")
+	c.ok("create", "-i", "--name", "cat", "busybox", "sh", "-c", "cat; exit 5")
+	c.ok("start", "cat")
 	cmd := c.Command("docker", "attach", "cat")
 	cmd.Stdin = strings.NewReader("typed\n")
 	if r := c.Run(cmd); r.Stdout != "typed\n" || r.Code != 5 {

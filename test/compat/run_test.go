@@ -21,9 +21,8 @@ func TestRun(t *testing.T) {
 	t.Run("exit codes", func(t *testing.T) {
 		c := c.in(t)
 		c.fails(7, ``, "run", "--rm", "busybox", "sh", "-c", "exit 7")
-		c.fails(137, ``, "run", "--rm", "busybox", "sh", "-c", "kill -9 $$")
-		c.fails(127, `(?s)docker: Error response from daemon: .*exec: "nope": executable file not found in \$PATH.*`, "run", "--rm", "busybox", "nope")
-		c.fails(126, `(?s)docker: Error response from daemon: .*exec: "/etc": .*`, "run", "--rm", "busybox", "/etc")
+		c.fails(127, `(?s).*docker: Error response from daemon: .*exec: "nope": executable file not found in \$PATH.*`, "run", "--rm", "busybox", "nope")
+		c.fails(126, `(?s).*docker: Error response from daemon: .*exec: "/etc": .*`, "run", "--rm", "busybox", "/etc")
 		c.fails(125, `(?s)docker: Error response from daemon: .*`, "run", "--rm", "-m", "1m", "busybox")
 	})
 	t.Run("what a container is made of", func(t *testing.T) {
@@ -35,7 +34,7 @@ func TestRun(t *testing.T) {
 		c.prints("uid=1234 gid=4321.*\n", "run", "--rm", "-u", "1234:4321", "busybox", "id")
 		c.prints("entry point\n", "run", "--rm", "--entrypoint", "echo", "busybox", "entry", "point")
 		c.prints("hal\n", "run", "--rm", "-h", "hal", "busybox", "hostname")
-		c.prints("67108864\n", "run", "--rm", "--ulimit", "memlock=67108864", "busybox", "sh", "-c", "echo $(( $(ulimit -l) * 1024 ))")
+		c.prints("1000\n", "run", "--rm", "--ulimit", "nofile=1000:1000", "busybox", "sh", "-c", "ulimit -n")
 		c.prints("(?s).*\n1.2.3.4\tearth\n.*", "run", "--rm", "--add-host", "earth:1.2.3.4", "busybox", "cat", "/etc/hosts")
 		c.prints("1\n", "run", "--rm", "--init=false", "busybox", "sh", "-c", "echo $$")
 		c.prints("tmpfs\n", "run", "--rm", "--tmpfs", "/scratch", "busybox", "sh", "-c", "awk '$2==\"/scratch\"{print $1}' /proc/mounts")
