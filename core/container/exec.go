@@ -1,10 +1,12 @@
 package container
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -292,11 +294,12 @@ func (m *Manager) endExecs(u *unit) {
 }
 
 // ExecInspect implements containers.Execer.
-func (m *Manager) ExecInspect(_ context.Context, id string) (container.ExecInspectResponse, error) {
+func (m *Manager) ExecInspect(ctx context.Context, id string) (container.ExecInspectResponse, error) {
 	u, e, err := m.findExec(id)
 	if err != nil {
 		return container.ExecInspectResponse{}, err
 	}
+	u.awaitExit(ctx, e)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	r := e.request
@@ -307,6 +310,37 @@ func (m *Manager) ExecInspect(_ context.Context, id string) (container.ExecInspe
 			Tty: r.Tty, Entrypoint: r.Cmd[0], Arguments: nonNil(r.Cmd[1:]), Privileged: &r.Privileged, User: r.User,
 		},
 	}, nil
+}
+
+// exitNews is how long the news of an exit may be on its way.
+const exitNews = 2 * time.Second
+
+// awaitExit waits for the exit code of a process that is gone: clients ask for
+// it as soon as the output ends, which is before the news arrives.
+func (u *unit) awaitExit(ctx context.Context, e *execution) {
+	u.mu.Lock()
+	pid := e.pid
+	u.mu.Unlock()
+	if pid == 0 || running(pid) {
+		return
+	}
+	t := time.NewTimer(exitNews)
+	defer t.Stop()
+	select {
+	case <-e.done:
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// running says whether a process exists and is no zombie.
+func running(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, after, _ := bytes.Cut(b, []byte(") "))
+	return !bytes.HasPrefix(after, []byte("Z"))
 }
 
 // ExecResize implements containers.Execer.

@@ -102,6 +102,11 @@ func (m *Manager) validateHost(h *container.HostConfig) error {
 			return err
 		}
 	}
+	if h.Init != nil && *h.Init {
+		if _, err := m.initProgram(); err != nil {
+			return err
+		}
+	}
 	return m.validateResources(&h.Resources)
 }
 
