@@ -116,43 +116,24 @@ func (c checkFlags) binary(path, dir string, errOut io.Writer) (conformance.Bina
 
 // report runs the cases, or lists them, one line each.
 func (c checkFlags) report(ctx context.Context, info driver.Info, cases []conformance.Case, match *regexp.Regexp, out io.Writer) error {
-	var passed, skipped, failed int
-	fmt.Fprintf(out, "%s driver %s %s\n", info.Kind, info.Name, info.Version)
+	p := printer{out: out}
+	p.line("%s driver %s %s", info.Kind, info.Name, info.Version)
 	for _, k := range cases {
-		if !match.MatchString(k.Name) {
-			continue
-		}
-		if c.list {
-			fmt.Fprintln(out, k.Name)
-			continue
-		}
-		r := conformance.Run(ctx, k, c.timeout)
-		took := r.Took.Round(time.Millisecond)
 		switch {
-		case r.Err != nil:
-			failed++
-			fmt.Fprintf(out, "FAIL %8s  %s\n", took, r.Name)
-			for _, l := range r.Log {
-				fmt.Fprintln(out, indent(l))
-			}
-			fmt.Fprintln(out, indent(r.Err.Error()))
-		case r.Skipped != "":
-			skipped++
-			fmt.Fprintf(out, "skip %8s  %s: %s\n", took, r.Name, r.Skipped)
-		default:
-			passed++
-			fmt.Fprintf(out, "ok   %8s  %s\n", took, r.Name)
-		}
-		if ctx.Err() != nil {
+		case ctx.Err() != nil:
 			return ctx.Err()
+		case !match.MatchString(k.Name):
+		case c.list:
+			p.line("%s", k.Name)
+		default:
+			p.result(conformance.Run(ctx, k, c.timeout))
 		}
 	}
-	if c.list {
-		return nil
+	if !c.list {
+		p.line("%d passed, %d failed, %d skipped", p.passed, p.failed, p.skipped)
 	}
-	fmt.Fprintf(out, "%d passed, %d failed, %d skipped\n", passed, failed, skipped)
-	if failed > 0 {
-		return errFailed
+	if p.failed > 0 {
+		return errors.Join(errFailed, p.err)
 	}
-	return nil
+	return p.err
 }

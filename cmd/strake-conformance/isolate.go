@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"strings"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -58,8 +57,4 @@ func flush(ctx context.Context) error {
 		return fmt.Errorf("nft flush ruleset: %w: %s", err, out)
 	}
 	return nil
-}
-
-func indent(s string) string {
-	return "    " + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n    ")
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -48,7 +47,8 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	case errors.Is(err, errFailed):
 		return 1
 	default:
-		fmt.Fprintln(errOut, "strake-conformance:", err)
+		printer := printer{out: errOut}
+		printer.line("strake-conformance: %v", err)
 		return 2
 	}
 }
@@ -58,8 +58,9 @@ func newFlags(name string, w io.Writer) *flag.FlagSet {
 	f := flag.NewFlagSet(name, flag.ContinueOnError)
 	f.SetOutput(w)
 	f.Usage = func() {
-		fmt.Fprint(w, usage)
-		f.PrintDefaults()
+		if _, err := io.WriteString(w, usage); err == nil {
+			f.PrintDefaults()
+		}
 	}
 	return f
 }

@@ -27,7 +27,7 @@ func create(args []string, out, errOut io.Writer) error {
 	if err := scaffold.Write(dir, c); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s is a %s driver that compiles and does nothing yet. Next:\n\n"+
+	_, err := fmt.Fprintf(out, "%s is a %s driver that compiles and does nothing yet. Next:\n\n"+
 		"  cd %s\n  go mod tidy\n  go test ./...    # the kit tells what is missing\n", dir, c.Kind, dir)
-	return nil
+	return err
 }

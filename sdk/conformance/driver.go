@@ -137,7 +137,10 @@ func (d driverSuite[D]) health(t *T) {
 	}
 	cancel()
 	select {
-	case <-ended: // nil or the context's error
+	case err := <-ended:
+		if err != nil && !errdefs.IsCanceled(err) {
+			t.Errorf("the watch failed at its end: %w", err)
+		}
 	case <-t.Context().Done():
 		t.Fatalf("the watch goes on after its context has ended")
 	}

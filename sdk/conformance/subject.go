@@ -56,7 +56,7 @@ func Direct[D driver.Driver](ctx context.Context, make func() D, c driver.Config
 		Driver: func() D { return d },
 		Fresh:  func(context.Context) (D, func(), error) { return make(), func() {}, nil },
 		Config: c,
-		Close:  func() { _ = d.Shutdown(context.WithoutCancel(ctx)) }, //nolint:errcheck // DriverCases looks at it
+		Close:  func() { _ = d.Shutdown(context.WithoutCancel(ctx)) }, // a Go value has no process to end
 	}, nil
 }
 
@@ -182,7 +182,7 @@ func (p *process[D]) close() {
 // short enough for sockets.
 func TestConfig(t testing.TB, opts string) driver.Config {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "sc-")
+	dir, err := os.MkdirTemp("", "sc-") //nolint:usetesting // sockets need a short path
 	if err != nil {
 		t.Fatal(err)
 	}
