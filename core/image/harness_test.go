@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -55,10 +56,17 @@ type harness struct {
 	messages []jsonstream.Message // guarded by mu
 	events   []string             // guarded by mu
 	users    []User
+	fault    func(w http.ResponseWriter, r *http.Request) bool // true: answered
+	requests []string                                          // guarded by mu; of blobs, "GET path range"
+	inner    http.Handler
+	inOrder  bool // hide the storage driver's Applier
 }
 
 func (h *harness) Storage() storage.Driver {
 	d, _ := h.storage.Storage()
+	if h.inOrder {
+		return struct{ storage.Driver }{d}
+	}
 	return d
 }
 
@@ -127,7 +135,7 @@ func binary(t testing.TB, pkg string) string {
 	}
 	built := conformance.Build(t, "github.com/strakehq/strake/plugins/"+pkg)
 	if binaries.dir == "" {
-		dir, err := os.MkdirTemp("", "strake-image-test-")
+		dir, err := os.MkdirTemp("", "strake-image-test-") //nolint:usetesting // lives until the last test has ended
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,11 +172,57 @@ func newHarness(t testing.TB) *harness {
 	h := &harness{t: t, dir: t.TempDir()}
 	h.storage = launch(t, "storage-overlay", "{}")
 	h.registry = launch(t, "registry-http", `{"auth_file": "/nonexistent", "hosts_dir": "/nonexistent", "certs_dir": "/nonexistent"}`)
-	srv := httptest.NewServer(ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))))
+	h.inner = ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.mu.Lock()
+		fault := h.fault
+		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/") {
+			h.requests = append(h.requests, strings.TrimSpace(r.URL.Path+" "+r.Header.Get("Range")))
+		}
+		h.mu.Unlock()
+		if fault == nil || !fault(w, r) {
+			ranged(h.inner, w, r)
+		}
+	}))
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.Start()
 	t.Cleanup(srv.Close)
 	h.host = strings.TrimPrefix(srv.URL, "http://")
 	h.open()
 	return h
+}
+
+// ranged serves open-ended ranges, which the registry of go-containerregistry
+// does not.
+func ranged(inner http.Handler, w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Range") == "" {
+		inner.ServeHTTP(w, r)
+		return
+	}
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(whole(inner, r)))
+}
+
+func whole(inner http.Handler, r *http.Request) []byte {
+	plain := r.Clone(r.Context())
+	plain.Header.Del("Range")
+	rec := httptest.NewRecorder()
+	inner.ServeHTTP(rec, plain)
+	return rec.Body.Bytes()
+}
+
+// asked returns the blob requests since the last call.
+func (h *harness) asked() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := h.requests
+	h.requests = nil
+	return out
+}
+
+func (h *harness) setFault(f func(w http.ResponseWriter, r *http.Request) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fault = f
 }
 
 // open opens the Service as a daemon does at its start.

@@ -85,9 +85,8 @@ type pull struct {
 	asked  string // the platform, for people and for the lease
 	forced bool   // the user named the platform
 
-	target  ocispec.Descriptor // what the reference names
-	rec     record
-	indexes []ocispec.Descriptor
+	target ocispec.Descriptor // what the reference names
+	rec    record
 }
 
 func (s *Service) newPull(ref reference.Named, o images.PullOptions, send images.Progress) (*pull, error) {

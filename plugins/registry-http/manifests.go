@@ -200,16 +200,16 @@ func contentRange(s string) (start, total int64, err error) {
 	span, size, ok := strings.Cut(strings.TrimPrefix(s, "bytes "), "/")
 	from, _, ok2 := strings.Cut(span, "-")
 	if !ok || !ok2 || !strings.HasPrefix(s, "bytes ") {
-		return 0, 0, fmt.Errorf("Content-Range %.60q is malformed: %w", s, errdefs.ErrDataLoss) //nolint:staticcheck // a header's name
+		return 0, 0, fmt.Errorf("Content-Range %.60q is malformed: %w", s, errdefs.ErrDataLoss)
 	}
 	if start, err = strconv.ParseInt(from, 10, 64); err != nil {
-		return 0, 0, fmt.Errorf("Content-Range %.60q is malformed: %w", s, errdefs.ErrDataLoss) //nolint:staticcheck // a header's name
+		return 0, 0, fmt.Errorf("Content-Range %.60q is malformed: %w", s, errdefs.ErrDataLoss)
 	}
 	if size == "*" {
 		return start, -1, nil
 	}
 	if total, err = strconv.ParseInt(size, 10, 64); err != nil {
-		return 0, 0, fmt.Errorf("Content-Range %.60q is malformed: %w", s, errdefs.ErrDataLoss) //nolint:staticcheck // a header's name
+		return 0, 0, fmt.Errorf("Content-Range %.60q is malformed: %w", s, errdefs.ErrDataLoss)
 	}
 	return start, total, nil
 }

@@ -96,7 +96,7 @@ func (s *tokens) grant(w http.ResponseWriter, r *http.Request) {
 	if r.FormValue("offline_token") == "true" {
 		answer["refresh_token"] = kitIdentity
 	}
-	_ = json.NewEncoder(w).Encode(answer) //nolint:errcheck // the client's affair
+	_ = json.NewEncoder(w).Encode(answer) // the client's affair
 }
 
 // expire makes the present token bad.

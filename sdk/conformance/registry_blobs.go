@@ -93,7 +93,7 @@ func blobCases() []registryCase {
 					return false
 				}
 				w.Header().Set("Content-Length", strconv.FormatInt(d.Size, 10))
-				_, _ = w.Write(s.body(q)[:1000]) //nolint:errcheck // the client's affair
+				_, _ = w.Write(s.body(q)[:1000]) // the client's affair
 				w.(http.Flusher).Flush()         //nolint:forcetypeassert // net/http's writers are
 				asked <- struct{}{}
 				<-q.Context().Done()
@@ -148,7 +148,7 @@ func brokenBlobCases() []registryCase {
 				body := s.body(r)
 				from := 0
 				if h := r.Header.Get("Range"); h != "" {
-					from, _ = strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(h, "bytes="), "-")) //nolint:errcheck // zero is as good
+					from, _ = strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(h, "bytes="), "-")) // zero is as good
 					w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, size-1, size))
 					w.Header().Set("Content-Length", strconv.Itoa(size-from))
 					w.WriteHeader(http.StatusPartialContent)
@@ -188,14 +188,14 @@ func brokenBlobCases() []registryCase {
 				}
 				w.Header().Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", size-1, size))
 				w.WriteHeader(http.StatusPartialContent)
-				_, _ = w.Write(s.body(r)) //nolint:errcheck // the client's affair
+				_, _ = w.Write(s.body(r)) // the client's affair
 				return true
 			}
 		}),
 		refused("a blob of another length is refused", errdefs.ErrDataLoss, func(s *registryServer) func(http.ResponseWriter, *http.Request) bool {
 			return func(w http.ResponseWriter, r *http.Request) bool {
 				if isBlobGet(r) {
-					_, _ = w.Write(s.body(r)[:2000]) //nolint:errcheck // the client's affair
+					_, _ = w.Write(s.body(r)[:2000]) // the client's affair
 				}
 				return isBlobGet(r)
 			}
@@ -215,7 +215,7 @@ func brokenBlobCases() []registryCase {
 				}
 				w.Header().Set("Content-Length", strconv.Itoa(size))
 				if h := r.Header.Get("Range"); h != "" {
-					from, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(h, "bytes="), "-")) //nolint:errcheck // zero is as good
+					from, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(h, "bytes="), "-")) // zero is as good
 					w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, size-1, size))
 					w.Header().Set("Content-Length", strconv.Itoa(size-from))
 					w.WriteHeader(http.StatusPartialContent)

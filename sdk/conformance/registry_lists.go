@@ -42,7 +42,7 @@ func registryListCases() []registryCase {
 					w.Header().Set("Link", "<"+n+`>; rel="next"`)
 				}
 				pages := map[string][]string{"": {"a", "b"}, "b": {"c", "d"}, "d": {"e"}}
-				_ = json.NewEncoder(w).Encode(map[string]any{"name": "x/y", "tags": pages[last]}) //nolint:errcheck // the client's affair
+				_ = json.NewEncoder(w).Encode(map[string]any{"name": "x/y", "tags": pages[last]}) // the client's affair
 				return true
 			})
 			r := l.at(s.host)

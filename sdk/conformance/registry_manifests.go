@@ -88,7 +88,7 @@ func manifestCases() []registryCase {
 				}
 				w.Header().Set("Content-Type", m.Descriptor.MediaType)
 				w.Header().Set("Docker-Content-Digest", digest.FromString("a lie").String())
-				_, _ = w.Write(m.Bytes) //nolint:errcheck // the client's affair
+				_, _ = w.Write(m.Bytes) // the client's affair
 				return true
 			})
 			got, err := l.d.GetManifest(l.ctx, r, "v1")
@@ -106,7 +106,7 @@ func manifestCases() []registryCase {
 					return false
 				}
 				w.Header().Set("Content-Type", m.Descriptor.MediaType)
-				_, _ = w.Write(append(bytes.Clone(m.Bytes), ' ')) //nolint:errcheck // the client's affair
+				_, _ = w.Write(append(bytes.Clone(m.Bytes), ' ')) // the client's affair
 				return true
 			})
 			_, err := l.d.GetManifest(l.ctx, r, m.Descriptor.Digest.String())

@@ -75,7 +75,7 @@ func (s *registryServer) serve(w http.ResponseWriter, r *http.Request) {
 	s.inner.ServeHTTP(rec, plain)
 	if rec.Code != http.StatusOK {
 		w.WriteHeader(rec.Code)
-		_, _ = w.Write(rec.Body.Bytes()) //nolint:errcheck // the client's affair
+		_, _ = w.Write(rec.Body.Bytes()) // the client's affair
 		return
 	}
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(rec.Body.Bytes()))
@@ -104,12 +104,12 @@ func deny(w http.ResponseWriter, status int, code, message string) {
 		Code    string `json:"code"`
 		Message string `json:"message"`
 	}
-	_ = json.NewEncoder(w).Encode(map[string][]diag{"errors": {{code, message}}}) //nolint:errcheck // the client's affair
+	_ = json.NewEncoder(w).Encode(map[string][]diag{"errors": {{code, message}}}) // the client's affair
 }
 
 // cut sends some of a body and breaks the connection.
 func cut(w http.ResponseWriter, body []byte) {
-	_, _ = w.Write(body) //nolint:errcheck // the client's affair
+	_, _ = w.Write(body) // the client's affair
 	if f, ok := w.(http.Flusher); ok {
 		f.Flush()
 	}
