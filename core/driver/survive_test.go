@@ -83,6 +83,7 @@ func TestHungDriverIsReplaced(t *testing.T) {
 	if err := syscall.Kill(first, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "all its threads have stopped", func() bool { return stopped(t, first) })
 	s, err := f.Storage().Stat(t.Context(), "x")
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +94,22 @@ func TestHungDriverIsReplaced(t *testing.T) {
 	if err := syscall.Kill(first, 0); err == nil {
 		t.Error("the hung process is still there")
 	}
+}
+
+// stopped says whether all threads of a process are stopped: SIGSTOP takes its
+// time.
+func stopped(t *testing.T, pid int) bool {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil || len(threads) == 0 {
+		t.Fatalf("threads of %d: %v", pid, err)
+	}
+	for _, th := range threads {
+		if b, err := os.ReadFile(th); err != nil || !strings.Contains(string(b), ") T ") {
+			return false
+		}
+	}
+	return true
 }
 
 func TestCallThatMustNotBeRepeatedFails(t *testing.T) {
