@@ -36,8 +36,11 @@ package storage
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"time"
+
+	"github.com/containerd/errdefs"
 
 	"github.com/strakehq/strake/sdk/driver"
 	"github.com/strakehq/strake/sdk/mount"
@@ -47,6 +50,19 @@ import (
 // without '/', 1 to 255 bytes. Active, view and committed snapshots share one
 // name space.
 type SnapshotKey string
+
+// Validate returns ErrInvalidArgument for a key that is none.
+func (k SnapshotKey) Validate() error {
+	if len(k) == 0 || len(k) > 255 {
+		return fmt.Errorf("snapshot key of %d bytes: %w: 1 to 255 are allowed", len(k), errdefs.ErrInvalidArgument)
+	}
+	for _, c := range []byte(k) {
+		if c < ' ' || c > '~' || c == '/' {
+			return fmt.Errorf("snapshot key %q: %w: printable ASCII without '/' is allowed", k, errdefs.ErrInvalidArgument)
+		}
+	}
+	return nil
+}
 
 // SnapshotKind says what may be done with a snapshot.
 type SnapshotKind string
@@ -111,7 +127,8 @@ type Driver interface {
 	Mounts(ctx context.Context, key SnapshotKey) ([]mount.Mount, error)
 	// Commit turns active key into committed name, in one atomic step. When
 	// name exists already, committed over the same parent, key is removed
-	// and the call succeeds. Durable after the next Sync.
+	// and the call succeeds. Durable after the next Sync; before it, a power
+	// cut leaves the snapshot whole or not at all.
 	Commit(ctx context.Context, name, key SnapshotKey, o CommitOptions) error
 	// Remove forgets a snapshot at once and frees its space later. A
 	// snapshot that is a parent is ErrFailedPrecondition. One that is gone

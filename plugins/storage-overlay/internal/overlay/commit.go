@@ -24,7 +24,7 @@ func (d *Driver) Commit(ctx context.Context, name, key storage.SnapshotKey, o st
 	if err != nil {
 		return err
 	}
-	if err := checkKey(name); err != nil {
+	if err := name.Validate(); err != nil {
 		return err
 	}
 	unlock, err := s.keys.lock(ctx, name, key)

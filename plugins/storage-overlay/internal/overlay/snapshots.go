@@ -32,7 +32,7 @@ func (d *Driver) make(ctx context.Context, r record, limit int64) ([]mount.Mount
 	if err != nil {
 		return nil, err
 	}
-	if err := checkKey(r.Key); err != nil {
+	if err := r.Key.Validate(); err != nil {
 		return nil, err
 	}
 	if limit != 0 {

@@ -189,15 +189,3 @@ func (s *store) made(n uint64) {
 	defer s.mu.Unlock()
 	delete(s.making, n)
 }
-
-func checkKey(key storage.SnapshotKey) error {
-	if len(key) == 0 || len(key) > 255 {
-		return fmt.Errorf("snapshot key of %d bytes: %w: 1 to 255 are allowed", len(key), errdefs.ErrInvalidArgument)
-	}
-	for _, c := range []byte(key) {
-		if c < ' ' || c > '~' || c == '/' {
-			return fmt.Errorf("snapshot key %q: %w: printable ASCII without '/' is allowed", key, errdefs.ErrInvalidArgument)
-		}
-	}
-	return nil
-}
