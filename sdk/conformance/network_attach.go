@@ -148,6 +148,9 @@ func checkInside(l *netLab) {
 		if err != nil {
 			return err
 		}
+		if i.Flags&net.FlagRunning == 0 {
+			return errors.New("eth0 is not ready to send yet")
+		}
 		if i.HardwareAddr.String() != g.MAC || len(addrs) == 0 || addrs[0].String() != g.Result.IPs[0].Address.String() {
 			return fmt.Errorf("eth0 has %s %v, the answer says %s %s", i.HardwareAddr, addrs, g.MAC, &g.Result.IPs[0].Address)
 		}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/vishvananda/netlink"
@@ -72,7 +73,33 @@ func (l *Links) ensureVeth(v Veth, ns netns.NsHandle) error {
 	if err := setInside(v, inside, peer); err != nil {
 		return fmt.Errorf("interface %s in %s: %w", v.IfName, v.NetNS, err)
 	}
-	return nil
+	return errors.Join(
+		awaitCarrier(l.host, host, v.Host),
+		awaitCarrier(inside, peer, v.IfName),
+		awaitCarrier(l.host, bridge, v.Bridge), // of which this may be the first port
+	)
+}
+
+// awaitCarrier returns when a link can send. After a carrier comes on, the
+// kernel drops what is sent until its link watch has run, and a client whose
+// first SYN is dropped comes back a second later. Since Linux 6.8 asking for
+// the link makes it run (linkwatch_sync_dev in rtnl_getlink), before that it
+// runs soon.
+func awaitCarrier(h *netlink.Handle, k netlink.Link, name string) error {
+	const patience, step = time.Second, 200 * time.Microsecond
+	for until := time.Now().Add(patience); ; time.Sleep(step) {
+		now, err := h.LinkByIndex(k.Attrs().Index)
+		if err != nil {
+			return fmt.Errorf("link %s: %w", name, err)
+		}
+		// Unknown is the state of links that never lost their carrier.
+		if s := now.Attrs().OperState; s == netlink.OperUp || s == netlink.OperUnknown {
+			return nil
+		}
+		if time.Now().After(until) {
+			return fmt.Errorf("link %s: is %s and not up after %s: %w", name, now.Attrs().OperState, patience, errdefs.ErrFailedPrecondition)
+		}
+	}
 }
 
 // pair finds both ends of the pair as it is; none, when one is missing.
