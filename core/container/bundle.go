@@ -36,6 +36,23 @@ func (m *Manager) fileSource(r record, name string) string {
 	return m.file(r.ID, name)
 }
 
+// touchFiles makes what is missing of the files that writeFiles fills.
+func (m *Manager) touchFiles(r record) error {
+	if r.Host.NetworkMode.IsContainer() {
+		return nil
+	}
+	for _, name := range []string{fileHosts, fileHostname, fileResolv} {
+		f, err := os.OpenFile(m.file(r.ID, name), os.O_CREATE|os.O_WRONLY, 0o644) //nolint:gosec // the container's users read it
+		if err != nil {
+			return err
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // writeFiles writes hosts, hostname and resolv.conf. They are written in
 // place, since a running container has them mounted.
 func (m *Manager) writeFiles(r record, n NetworkState) error {
@@ -153,11 +170,11 @@ func texts(addrs []netip.Addr) (out []string) {
 }
 
 // input describes a container to the specification builder.
-func (m *Manager) input(r record, n NetworkState, user specs.User) (spec.Input, error) {
+func (m *Manager) input(r record, netns string, user specs.User) (spec.Input, error) {
 	in := spec.Input{
 		ID: r.ID, Config: r.Config, Host: r.Host, Hostname: r.Config.Hostname,
 		Args: append([]string{r.Path}, r.Args...), User: user,
-		NetNS: n.NetNS, OwnNet: !r.Host.NetworkMode.IsContainer() && !r.Host.NetworkMode.IsHost(),
+		NetNS: netns, OwnNet: !r.Host.NetworkMode.IsContainer() && !r.Host.NetworkMode.IsHost(),
 		CgroupsPath: strings.TrimRight(cmp.Or(r.Host.CgroupParent, m.cfg.CgroupParent), "/") + "/" + r.ID,
 	}
 	for _, p := range r.Mounts {

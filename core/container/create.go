@@ -17,6 +17,7 @@ import (
 	apinetwork "github.com/moby/moby/api/types/network"
 	"golang.org/x/sync/errgroup"
 
+	sdkmount "github.com/strakehq/strake/sdk/mount"
 	"github.com/strakehq/strake/sdk/storage"
 	"github.com/strakehq/strake/sdk/trace"
 )
@@ -52,11 +53,14 @@ func (m *Manager) Create(ctx context.Context, name, platform string, r container
 		}
 		defer m.cfg.Pin(keys...)()
 	}
-	if err := m.furnish(ctx, &rec, &u); err != nil {
+	rootfs, err := m.furnish(ctx, &rec, &u)
+	if err != nil {
 		return container.CreateResponse{}, err
 	}
+	made := newUnit(rec)
+	made.rootfs = rootfs
 	m.mu.Lock()
-	m.units[rec.ID] = newUnit(rec)
+	m.units[rec.ID] = made
 	m.mu.Unlock()
 	m.publish(rec, events.ActionCreate)
 	if warnings == nil {
@@ -256,12 +260,12 @@ func checkPlatform(ref, want string, img Image) (warnings []string, err error) {
 // furnish makes what a container owns: its snapshot and, while the driver
 // works on that, its volumes, its directory and its record. A record whose
 // snapshot never came is removed by Recover.
-func (m *Manager) furnish(ctx context.Context, rec *record, u *undo) error {
+func (m *Manager) furnish(ctx context.Context, rec *record, u *undo) (rootfs []sdkmount.Mount, err error) {
 	opts := storage.PrepareOptions{}
 	if s := rec.Host.StorageOpt["size"]; s != "" {
 		limit, err := units.RAMInBytes(s)
 		if err != nil {
-			return invalid("invalid storage option size=%s: %v", s, err)
+			return nil, invalid("invalid storage option size=%s: %v", s, err)
 		}
 		opts.SizeLimit = limit
 	}
@@ -272,17 +276,18 @@ func (m *Manager) furnish(ctx context.Context, rec *record, u *undo) error {
 	g.Go(func() (err error) {
 		ctx, end := trace.Start(ctx, "prepare snapshot")
 		defer func() { end(err) }()
-		_, err = m.cfg.Drivers.Storage().Prepare(ctx, rec.snapshotKey(), rec.Chain, opts)
+		rootfs, err = m.cfg.Drivers.Storage().Prepare(ctx, rec.snapshotKey(), rec.Chain, opts)
 		return err
 	})
-	err := m.useVolumes(ctx, rec)
+	err = m.useVolumes(ctx, rec)
 	if err == nil {
 		err = os.MkdirAll(m.file(rec.ID, "rootfs"), 0o710) // where the shim mounts
 	}
 	if err == nil {
 		err = m.save(*rec)
 	}
-	return errors.Join(err, g.Wait())
+	err = errors.Join(err, g.Wait())
+	return rootfs, err
 }
 
 // useVolumes makes the container's volumes and notes where they are.

@@ -50,14 +50,20 @@ type Networks interface {
 	// fills in defaults, without side effects: unknown networks, addresses
 	// outside a subnet, ports with host networking.
 	Plan(ctx context.Context, h *container.HostConfig, n *apinetwork.NetworkingConfig) error
-	// Attach makes the container's network namespace and joins its networks.
-	// Idempotent; undone by Detach.
+	// Namespace makes the container's network namespace, so that its process
+	// can be created while Attach is under way. It returns the namespace's
+	// path, empty for host mode. Idempotent; undone by Detach.
+	Namespace(ctx context.Context, r NetworkRequest) (path string, err error)
+	// Attach makes the container's network namespace, unless it is there, and
+	// joins its networks. Idempotent; undone by Detach.
 	Attach(ctx context.Context, r NetworkRequest) (NetworkState, error)
 	// Detach leaves all networks and removes the namespace.
 	Detach(ctx context.Context, id string) error
 	// Recover checks and repairs the attachment of a container that runs on
 	// after a restart of the daemon or the driver.
 	Recover(ctx context.Context, id string) (NetworkState, error)
+	// Renamed tells the new name of a container, under which others find it.
+	Renamed(id, name string) error
 }
 
 // NetworkRequest describes a container to the network manager.

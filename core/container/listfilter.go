@@ -13,14 +13,6 @@ import (
 	"github.com/strakehq/strake/core/filter"
 )
 
-// FilterNames are the filters that List understands.
-func FilterNames() []string {
-	return []string{
-		"ancestor", "annotation", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network",
-		"publish", "since", "status", "volume",
-	}
-}
-
 // matcher prepares the filters of a list: what they refer to is looked up
 // once.
 func (m *Manager) matcher(ctx context.Context, o containers.ListOptions) (func(view) bool, error) {
@@ -33,6 +25,10 @@ func (m *Manager) matcher(ctx context.Context, o containers.ListOptions) (func(v
 		return nil, err
 	}
 	since, err := m.reference(f, "since")
+	if err != nil {
+		return nil, err
+	}
+	named, err := f.Patterns("name")
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +45,8 @@ func (m *Manager) matcher(ctx context.Context, o containers.ListOptions) (func(v
 		if f.Has("ancestor") && !ancestors(r) {
 			return false
 		}
-		return matchRecord(f, v)
+		// Patterns are for the name with its slash and without.
+		return named(r.Name, strings.TrimPrefix(r.Name, "/")) && matchRecord(f, v)
 	}, nil
 }
 
@@ -114,7 +111,6 @@ func matchRecord(f filter.Args, v view) bool {
 		health = v.health.Status
 	}
 	return f.Any("id", func(s string) bool { return strings.HasPrefix(r.ID, s) }) &&
-		f.Any("name", func(s string) bool { return matchName(s, r.Name) }) &&
 		f.Any("status", func(s string) bool { return s == string(r.Run.Status) }) &&
 		f.Any("health", func(s string) bool { return s == string(health) }) &&
 		f.Any("exited", func(s string) bool {
@@ -126,20 +122,6 @@ func matchRecord(f filter.Args, v view) bool {
 		f.Any("publish", func(s string) bool { return hasPort(r, s, true) }) &&
 		f.Any("expose", func(s string) bool { return hasPort(r, s, false) }) &&
 		f.Labels(r.Config.Labels)
-}
-
-// matchName finds the filter anywhere in the name; "^" and "$" anchor it, as
-// users of Docker's regular expressions write it. The name may be given with
-// its slash.
-func matchName(want, name string) bool {
-	begin, end := strings.HasPrefix(want, "^"), strings.HasSuffix(want, "$")
-	want = strings.TrimSuffix(strings.TrimPrefix(want, "^"), "$")
-	for _, n := range []string{name, strings.TrimPrefix(name, "/")} {
-		if (!begin || strings.HasPrefix(n, want)) && (!end || strings.HasSuffix(n, want)) && strings.Contains(n, want) {
-			return true
-		}
-	}
-	return false
 }
 
 func onNetwork(r record, want string) bool {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/strakehq/strake/core/store"
 	"github.com/strakehq/strake/sdk/driver"
+	"github.com/strakehq/strake/sdk/mount"
 	"github.com/strakehq/strake/sdk/storage"
 )
 
@@ -100,6 +101,9 @@ type unit struct {
 	// stopHealth ends the health checks of the present run.
 	stopHealth context.CancelFunc
 	removed    bool
+	// rootfs are the mounts of the snapshot as it was prepared, for the first
+	// start.
+	rootfs []mount.Mount
 	// stale: the runtime may still know a former run.
 	stale bool
 	// starting is the handle of a process that is created and not yet

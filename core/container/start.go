@@ -11,9 +11,9 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	apimount "github.com/moby/moby/api/types/mount"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/strakehq/strake/core/api/httperr"
+	"github.com/strakehq/strake/sdk/driver"
 	"github.com/strakehq/strake/sdk/mount"
 	"github.com/strakehq/strake/sdk/runtime"
 	"github.com/strakehq/strake/sdk/trace"
@@ -100,7 +100,8 @@ type commandError struct{ err error }
 func (e *commandError) Error() string { return e.err.Error() }
 func (e *commandError) Unwrap() error { return e.err }
 
-// launch goes through the steps of a start.
+// launch goes through the steps of a start. The process is created while the
+// network is being attached.
 func (m *Manager) launch(ctx context.Context, u *unit, r record, undone *undo) error {
 	rt, err := m.runtimeOf(r)
 	if err != nil {
@@ -110,16 +111,41 @@ func (m *Manager) launch(ctx context.Context, u *unit, r record, undone *undo) e
 	if err := m.clearStale(ctx, u, r); err != nil {
 		return err
 	}
-	rootfs, network, err := m.surround(ctx, r, undone)
+	undone.push(func(ctx context.Context) error {
+		return errors.Join(m.detach(ctx, r), m.unmountShm(r))
+	})
+	netns, err := m.namespace(ctx, r)
 	if err != nil {
 		return err
 	}
-	if err := m.bundle(r, rootfs, network); err != nil {
+	made := run{}
+	attached := make(chan error, 1)
+	go func() { attached <- m.attachNetwork(ctx, r, netns, &made.Network) }()
+	made.Handle, err = m.createProcess(ctx, u, r, rt, netns, undone)
+	if netErr := <-attached; netErr != nil {
+		return netErr
+	}
+	if err != nil {
 		return err
+	}
+	u.setStarting(&made.Handle)
+	defer u.setStarting(nil)
+	m.connectPending(ctx, u, rt)
+	return m.run(ctx, u, rt, made)
+}
+
+// createProcess makes the process up to the point where it waits.
+func (m *Manager) createProcess(ctx context.Context, u *unit, r record, rt runtime.Driver, netns string, undone *undo) (h driver.Handle, err error) {
+	rootfs, err := m.rootfs(ctx, u, r)
+	if err != nil {
+		return h, err
+	}
+	if err := m.bundle(r, rootfs, netns); err != nil {
+		return h, err
 	}
 	log, err := m.logFor(r)
 	if err != nil {
-		return err
+		return h, err
 	}
 	req := runtime.CreateRequest{
 		ID: runtime.ContainerID(r.ID), Bundle: m.dir(r.ID), Rootfs: rootfs, Runtime: r.OCIRuntime,
@@ -132,16 +158,13 @@ func (m *Manager) launch(ctx context.Context, u *unit, r record, undone *undo) e
 		_, err := rt.Delete(ctx, req.ID, true)
 		return err
 	})
-	cctx, end := trace.Start(ctx, "create process")
-	handle, _, err := rt.Create(cctx, req)
+	ctx, end := trace.Start(ctx, "create process")
+	h, _, err = rt.Create(ctx, req)
 	end(err)
 	if err != nil {
-		return &commandError{err}
+		return h, &commandError{err}
 	}
-	u.setStarting(&handle)
-	defer u.setStarting(nil)
-	m.connectPending(ctx, u, rt)
-	return m.run(ctx, u, rt, run{Handle: handle, Network: network})
+	return h, nil
 }
 
 // clearStale repeats the clean-up of a former run that failed.
@@ -196,48 +219,52 @@ func (m *Manager) run(ctx context.Context, u *unit, rt runtime.Driver, made run)
 	return nil
 }
 
-// surround makes what lies around the process, side by side: the network, and
-// the root file system with the volumes.
-func (m *Manager) surround(ctx context.Context, r record, undone *undo) (rootfs []mount.Mount, n NetworkState, err error) {
-	undone.push(func(ctx context.Context) error {
-		return errors.Join(m.detach(ctx, r), m.unmountShm(r))
-	})
-	var g errgroup.Group
-	g.Go(func() (err error) {
-		ctx, end := trace.Start(ctx, "attach network")
-		defer func() { end(err) }()
-		n, err = m.attachNetwork(ctx, r)
-		if err != nil {
-			return err
-		}
-		return m.writeFiles(r, n)
-	})
-	g.Go(func() (err error) {
-		ctx, end := trace.Start(ctx, "mount snapshot")
-		defer func() { end(err) }()
+// rootfs returns the mounts of the root file system, with the volumes filled
+// and the sources of bind mounts in place.
+func (m *Manager) rootfs(ctx context.Context, u *unit, r record) (rootfs []mount.Mount, err error) {
+	ctx, end := trace.Start(ctx, "mount snapshot")
+	defer func() { end(err) }()
+	u.mu.Lock()
+	rootfs, u.rootfs = u.rootfs, nil
+	u.mu.Unlock()
+	if rootfs == nil {
 		if rootfs, err = m.cfg.Drivers.Storage().Mounts(ctx, r.snapshotKey()); err != nil {
-			return err
+			return nil, err
 		}
-		if err := m.mountShm(r); err != nil {
-			return err
-		}
-		return m.prepareMounts(ctx, r, rootfs)
-	})
-	err = g.Wait()
-	return rootfs, n, err
+	}
+	if err := m.mountShm(r); err != nil {
+		return nil, err
+	}
+	return rootfs, m.prepareMounts(ctx, r, rootfs)
 }
 
-func (m *Manager) attachNetwork(ctx context.Context, r record) (NetworkState, error) {
+// namespace is the path of the network namespace to run in; empty: the host's.
+func (m *Manager) namespace(ctx context.Context, r record) (string, error) {
 	if r.Host.NetworkMode.IsContainer() {
 		t, err := m.partner(r.Host.NetworkMode.ConnectedContainer(), "network")
-		if err != nil {
-			return NetworkState{}, err
-		}
-		return NetworkState{NetNS: t.Run.Network.NetNS}, nil
+		return t.Run.Network.NetNS, err
 	}
-	return m.cfg.Networks.Attach(ctx, NetworkRequest{
+	return m.cfg.Networks.Namespace(ctx, networkRequest(r))
+}
+
+// attachNetwork joins the networks and writes the files that depend on them.
+func (m *Manager) attachNetwork(ctx context.Context, r record, netns string, n *NetworkState) (err error) {
+	if r.Host.NetworkMode.IsContainer() {
+		n.NetNS = netns
+		return nil
+	}
+	ctx, end := trace.Start(ctx, "attach network")
+	defer func() { end(err) }()
+	if *n, err = m.cfg.Networks.Attach(ctx, networkRequest(r)); err != nil {
+		return err
+	}
+	return m.writeFiles(r, *n)
+}
+
+func networkRequest(r record) NetworkRequest {
+	return NetworkRequest{
 		ID: r.ID, Name: r.Name, Hostname: r.Config.Hostname, Config: r.Config, Host: r.Host, Endpoints: r.Endpoints,
-	})
+	}
 }
 
 func (m *Manager) detach(ctx context.Context, r record) error {
@@ -294,13 +321,17 @@ func ensureSource(p mountPoint) error {
 	return nil
 }
 
-// bundle writes the specification.
-func (m *Manager) bundle(r record, rootfs []mount.Mount, n NetworkState) error {
+// bundle writes the specification, and makes the files that attachNetwork
+// fills, as they are to be mounted.
+func (m *Manager) bundle(r record, rootfs []mount.Mount, netns string) error {
+	if err := m.touchFiles(r); err != nil {
+		return err
+	}
 	user, err := m.resolveUser(r, rootfs)
 	if err != nil {
 		return err
 	}
-	in, err := m.input(r, n, user)
+	in, err := m.input(r, netns, user)
 	if err != nil {
 		return err
 	}

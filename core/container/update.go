@@ -42,6 +42,9 @@ func (m *Manager) Rename(ctx context.Context, ref, newName string) error {
 	}
 	u.change(func(r *record) { r.Name = name })
 	m.unreserve(old, r.ID)
+	if err := m.cfg.Networks.Renamed(r.ID, name); err != nil {
+		return fmt.Errorf("container %s: renamed, but not for its networks: %w", short(r.ID), err)
+	}
 	m.publish(r, events.ActionRename, "oldName", old)
 	return nil
 }

@@ -45,6 +45,20 @@ func (m *Manager) Attach(ctx context.Context, r container.NetworkRequest) (conta
 	return a.State, nil
 }
 
+// Namespace makes the container's namespace ahead of Attach. What is left of an
+// attachment that was not completed goes first, with its namespace.
+func (m *Manager) Namespace(ctx context.Context, r container.NetworkRequest) (string, error) {
+	if a, ok := m.attachment(r.ID); ok && !a.Done {
+		if err := m.Detach(ctx, r.ID); err != nil {
+			return "", err
+		}
+	}
+	if r.Host.NetworkMode.IsHost() {
+		return "", nil
+	}
+	return m.pins.path(r.ID), m.makeNetNS(ctx, r.ID)
+}
+
 // draft is the attachment as it is to be.
 func (m *Manager) draft(r container.NetworkRequest) (attachment, error) {
 	a := attachment{ID: r.ID, Name: strings.TrimPrefix(r.Name, "/"), Boot: m.boot}
@@ -110,24 +124,12 @@ func (m *Manager) realize(ctx context.Context, a *attachment, r container.Networ
 			return err
 		}
 	}
-	a.State.NetNS = a.NetNS
-	a.State.Endpoints = map[string]*network.EndpointSettings{}
-	var made []sdk.Port
 	for i := range a.Endpoints {
-		e := &a.Endpoints[i]
-		if err := m.join(ctx, e); err != nil {
+		if err := m.join(ctx, &a.Endpoints[i]); err != nil {
 			return err
 		}
-		made = append(made, e.Made.Ports...)
-		a.State.Endpoints[e.Network] = e.show()
-		if ip := e.ip(); ip.IsValid() {
-			a.State.Addresses = append(a.State.Addresses, ip.Addr().String())
-		}
 	}
-	a.State.Ports = portMap(r.Config, r.Host, made)
-	if r.Host.NetworkMode.IsHost() {
-		a.State.Ports = network.PortMap{}
-	}
+	a.refresh(r)
 	a.Done = true
 	return m.note(*a)
 }

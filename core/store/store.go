@@ -41,14 +41,10 @@ const schemaKey = "schema"
 // Open opens or makes the file and brings it to schema len(migrations)+1. A
 // file in use by another daemon is ErrUnavailable after five seconds.
 func Open(path string, migrations []Migration) (*Store, error) {
-	return openFile(path, migrations, false)
-}
-
-func openFile(path string, migrations []Migration, noSync bool) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("store %s: %w", path, err)
 	}
-	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: 5 * time.Second, FreelistType: bolt.FreelistMapType, NoSync: noSync, NoGrowSync: noSync})
+	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: 5 * time.Second, FreelistType: bolt.FreelistMapType})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("store %s: in use, is another straked running on this state directory?: %w", path, errdefs.ErrUnavailable)
 	}

@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -157,50 +156,6 @@ func TestUnreadableRecordsAreDataLoss(t *testing.T) {
 
 func BenchmarkUpdate(b *testing.B) {
 	s, err := store.Open(filepath.Join(b.TempDir(), "db"), nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	table := store.NewTable[fruit]("fruits")
-	for b.Loop() {
-		if err := s.Update(func(tx *store.Tx) error { return table.Put(tx, "apple", fruit{"red"}) }); err != nil {
-			b.Fatal(err)
-		}
-	}
-	if err := s.Close(); err != nil {
-		b.Fatal(err)
-	}
-}
-
-func TestVolatileRecordsSurviveTheDaemonButNotTheBoot(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "run", "db")
-	table := store.NewTable[fruit]("fruits")
-	count := func() (n int) {
-		s, err := store.OpenVolatile(path, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = errors.Join(s.Update(func(tx *store.Tx) error {
-			err := table.Each(tx, func(string, fruit) error { n++; return nil })
-			return errors.Join(err, table.Put(tx, "apple", fruit{"red"}))
-		}), s.Close())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	if first, second := count(), count(); first != 0 || second != 1 {
-		t.Errorf("found %d, then %d records", first, second)
-	}
-	if err := os.WriteFile(path+".boot", []byte("another 1\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if n := count(); n != 0 {
-		t.Errorf("%d records of another boot", n)
-	}
-}
-
-func BenchmarkVolatileUpdate(b *testing.B) {
-	s, err := store.OpenVolatile(filepath.Join(b.TempDir(), "db"), 1)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -175,6 +175,14 @@ func (n *Networks) Plan(context.Context, *apicontainer.HostConfig, *apinetwork.N
 	return nil
 }
 
+// Namespace implements container.Networks.
+func (n *Networks) Namespace(_ context.Context, r container.NetworkRequest) (string, error) {
+	return "/run/netns/" + r.ID, nil
+}
+
+// Renamed implements container.Networks.
+func (n *Networks) Renamed(string, string) error { return nil }
+
 // Attach implements container.Networks.
 func (n *Networks) Attach(_ context.Context, r container.NetworkRequest) (container.NetworkState, error) {
 	n.mu.Lock()
