@@ -2,11 +2,12 @@
 // its standard streams and its log, and remembers its exit. It outlives daemon
 // and driver; see sdk/shim/wire for how they speak.
 //
-//	strake-shim create|adopt <directory>
+//	strake-shim create <directory>
+//	strake-shim adopt <directory> [process[=EXEC]|tty[=EXEC] ...]
 //
-// Descriptor 3 is the listening control socket. For adopt, descriptor 4 is a
-// pidfd of the container's first process and 5 its pty's master; either may be
-// absent.
+// Descriptor 3 is the listening control socket. For adopt, those from 4 on are
+// what the arguments say: a pidfd or the pty's master of the first process or
+// of an exec.
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -30,23 +32,22 @@ const gcPercent = 10
 const listenFD = 3
 
 func main() {
-	if len(os.Args) != 3 || os.Args[1] != "create" && os.Args[1] != "adopt" {
+	if len(os.Args) < 3 || os.Args[1] != "create" && os.Args[1] != "adopt" {
 		fmt.Fprintln(os.Stderr, "usage: strake-shim create|adopt <directory>  (started by strake-runtime-runc)")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1], os.Args[2]); err != nil {
+	if err := run(os.Args[1], os.Args[2], os.Args[3:]); err != nil {
 		fmt.Fprintln(os.Stderr, "strake-shim:", err)
 		os.Exit(1)
 	}
 }
 
-func run(mode, dir string) error {
+func run(mode, dir string, kept []string) error {
 	debug.SetGCPercent(gcPercent)
-	unix.CloseOnExec(listenFD)
-	if err := unix.SetNonblock(listenFD, true); err != nil {
-		return fmt.Errorf("descriptor %d: %w", listenFD, err)
+	listener, err := inherit(listenFD, "control")
+	if err != nil {
+		return err
 	}
-	listener := os.NewFile(listenFD, "control")
 	var conf wire.Config
 	if err := wire.Load(filepath.Join(dir, wire.ConfigFile), &conf); err != nil {
 		return err
@@ -62,8 +63,44 @@ func run(mode, dir string) error {
 	}
 	server := control.New()
 	c := monitor.New(dir, conf, reaper, protect(), server.Emit)
-	go c.Create()
+	if mode == "adopt" {
+		k, err := inheritAll(kept)
+		if err != nil {
+			return err
+		}
+		go c.Adopt(k)
+	} else {
+		go c.Create()
+	}
 	return server.Serve(listener, c)
+}
+
+// inherit takes a descriptor that the driver passed, for the poller.
+func inherit(fd int, name string) (*os.File, error) {
+	unix.CloseOnExec(fd)
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, fmt.Errorf("descriptor %d (%s): %w", fd, name, err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+func inheritAll(names []string) (monitor.Kept, error) {
+	kept := monitor.Kept{}
+	for i, n := range names {
+		f, err := inherit(listenFD+1+i, n)
+		if err != nil {
+			return nil, err
+		}
+		what, exec, _ := strings.Cut(n, "=")
+		k := kept[exec]
+		if what == "tty" {
+			k.TTY = f
+		} else {
+			k.Process = f
+		}
+		kept[exec] = k
+	}
+	return kept, nil
 }
 
 // oomScore is what Docker gives its shims, one above the daemon's.

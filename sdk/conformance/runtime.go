@@ -18,6 +18,10 @@ type RuntimeEnv struct {
 	// CgroupParent is a cgroup of the suite's own, for example "/my-test-7". It
 	// is removed after each case.
 	CgroupParent string
+	// KillMonitor ends the process that keeps a container, and returns when it
+	// is dead. The driver is to have the container kept on. Nil leaves out the
+	// cases that need it.
+	KillMonitor func(id runtime.ContainerID) error
 }
 
 // RuntimeCases are the demands of the runtime contract. The cases run real
@@ -25,7 +29,7 @@ type RuntimeEnv struct {
 func RuntimeCases(s Subject[runtime.Driver], env RuntimeEnv) []Case {
 	var all []Case
 	for _, group := range [][]runtimeCase{
-		lifecycleCases(), logCases(), streamCases(), execCases(), limitCases(), recoverCases(), collectCases(),
+		lifecycleCases(), logCases(), streamCases(), execCases(), limitCases(), recoverCases(), collectCases(), adoptCases(env),
 	} {
 		for _, c := range group {
 			all = append(all, Case{Name: c.name, Run: func(t *T) { c.run(newRuntimeLab(t, s, env)) }})
@@ -65,7 +69,7 @@ func lifecycle(l *runtimeLab) {
 		l.Errorf("after Start: %+v", st)
 	}
 	l.status(b, runtime.Running)
-	b.write("/go", "\n")
+	b.write("\n")
 	if e := l.wait(b, ""); e.Code != 7 || !e.Known || e.At.IsZero() || e.OOMKilled {
 		l.Errorf("exit: %+v", e)
 	}
@@ -220,7 +224,7 @@ func pauseAndResume(l *runtimeLab) {
 		l.NoError(l.d.Resume(l.ctx, b.id), "resume")
 	}
 	l.status(b, runtime.Running)
-	b.write("/go", "thawed\n")
+	b.write("thawed\n")
 	out.expect(1, "thawed\n")
 }
 

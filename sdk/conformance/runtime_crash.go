@@ -86,9 +86,9 @@ func recoverExited(l *runtimeLab) {
 	l.NoError(err, "exec")
 	l.wait(b, "x")
 	if l.subject.Kill != nil { // the end comes while the driver is being killed
-		go b.write("/go", "\n")
+		go b.write("\n")
 	} else {
-		b.write("/go", "\n")
+		b.write("\n")
 	}
 	l.crash()
 	l.wait(b, "")

@@ -171,12 +171,12 @@ func writeJSON(path string, v any) error {
 
 func (b *box) cgroup() string { return b.lab.env.CgroupParent + "/" + string(b.id) }
 
-// write writes to a FIFO in the root file system, which waits for its reader.
-func (b *box) write(fifo, text string) {
-	f, err := os.OpenFile(b.dir+"/files"+fifo, os.O_WRONLY, 0)
-	b.lab.NoError(err, "open "+fifo)
+// write writes to the box's FIFO, which waits for its reader.
+func (b *box) write(text string) {
+	f, err := os.OpenFile(b.dir+"/files"+b.fifo, os.O_WRONLY, 0)
+	b.lab.NoError(err, "open "+b.fifo)
 	_, err = f.WriteString(text)
-	b.lab.NoError(errors.Join(err, f.Close()), "write "+fifo)
+	b.lab.NoError(errors.Join(err, f.Close()), "write "+b.fifo)
 }
 
 func (l *runtimeLab) create(b box) *box {

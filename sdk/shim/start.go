@@ -21,12 +21,32 @@ type Launch struct {
 	Config wire.Config
 	// Adopt takes the place of a shim that died.
 	Adopt bool
-	// Process is a pidfd of the first process and TTY its pty's master, for
-	// Adopt; either may be nil.
-	Process, TTY *os.File
+	// Kept are descriptors for Adopt.
+	Kept []Kept
 	// Cgroup is a directory of cgroup version 2 for the shim, opened; nil:
 	// the caller's own.
 	Cgroup *os.File
+}
+
+// Kept is a descriptor that was kept for the case that a shim dies.
+type Kept struct {
+	// Exec is the process that it belongs to, empty for the first.
+	Exec string
+	// TTY: it is the pty's master; else a pidfd.
+	TTY bool
+	FD  int
+}
+
+// argument names a descriptor on the shim's command line.
+func (k Kept) argument() string {
+	name := "process"
+	if k.TTY {
+		name = "tty"
+	}
+	if k.Exec != "" {
+		name += "=" + k.Exec
+	}
+	return name
 }
 
 // Start starts a shim in a session and a mount namespace of its own. When it
@@ -61,10 +81,18 @@ func start(l Launch) (p *os.Process, err error) {
 	if l.Adopt {
 		mode = "adopt"
 	}
-	return os.StartProcess(l.Program, []string{filepath.Base(l.Program), mode, l.Dir}, &os.ProcAttr{
-		Dir: "/", Env: environment(), Sys: attributes(l),
-		Files: []*os.File{null, log, log, listener, l.Process, l.TTY},
+	args := []string{filepath.Base(l.Program), mode, l.Dir}
+	files := []uintptr{null.Fd(), log.Fd(), log.Fd(), listener.Fd()}
+	for _, k := range l.Kept {
+		args, files = append(args, k.argument()), append(files, uintptr(k.FD))
+	}
+	pid, _, err := syscall.StartProcess(l.Program, args, &syscall.ProcAttr{
+		Dir: "/", Env: environment(), Sys: attributes(l), Files: files,
 	})
+	if err != nil {
+		return nil, err
+	}
+	return os.FindProcess(pid)
 }
 
 func attributes(l Launch) *syscall.SysProcAttr {

@@ -15,11 +15,12 @@ import (
 
 // Group is a container's cgroup, of version 2 or 1. The zero value is none.
 type Group struct {
-	// procs is a directory whose cgroup.procs name all processes.
-	procs string
-	// memory is the directory of the memory controller; empty: none.
-	memory string
-	v2     bool // the version of memory
+	// Procs is a directory whose cgroup.procs name all processes.
+	Procs string `json:"procs,omitempty"`
+	// Memory is the directory of the memory controller; empty: none.
+	Memory string `json:"memory,omitempty"`
+	// V2 is the version of Memory.
+	V2 bool `json:"v2,omitempty"`
 }
 
 // preferred v1 controllers to list processes from; all that a runtime uses
@@ -45,13 +46,13 @@ func Of(pid int, id string) (Group, error) {
 		}
 		return filepath.Join(m.point, strings.TrimPrefix(p, strings.TrimSuffix(m.root, "/")))
 	}
-	g := Group{memory: dir("memory"), procs: dir("")}
-	if g.memory == "" { // where both versions are in use, memory is in one
-		g.memory, g.v2 = g.procs, true
+	g := Group{Memory: dir("memory"), Procs: dir("")}
+	if g.Memory == "" { // where both versions are in use, memory is in one
+		g.Memory, g.V2 = g.Procs, true
 	}
 	for _, c := range preferred {
 		if d := dir(c); d != "" {
-			g.procs = d
+			g.Procs = d
 			break
 		}
 	}
@@ -104,10 +105,10 @@ func hierarchies(mountinfo string) (map[string]hierarchy, error) {
 
 // Processes returns the pids in the cgroup and those below it.
 func (g Group) Processes() (pids []int, err error) {
-	if g.procs == "" {
+	if g.Procs == "" {
 		return nil, nil
 	}
-	err = filepath.WalkDir(g.procs, func(path string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(g.Procs, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil

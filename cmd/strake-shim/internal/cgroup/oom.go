@@ -14,10 +14,10 @@ import (
 // OOMKills counts the processes that the kernel killed for memory; 0 when it
 // does not tell.
 func (g Group) OOMKills() uint64 {
-	if g.memory == "" {
+	if g.Memory == "" {
 		return 0
 	}
-	b, err := os.ReadFile(filepath.Join(g.memory, g.oomFile()))
+	b, err := os.ReadFile(filepath.Join(g.Memory, g.oomFile()))
 	if err != nil {
 		return 0
 	}
@@ -32,7 +32,7 @@ func (g Group) OOMKills() uint64 {
 }
 
 func (g Group) oomFile() string {
-	if g.v2 {
+	if g.V2 {
 		return "memory.events"
 	}
 	return "memory.oom_control"
@@ -41,16 +41,16 @@ func (g Group) oomFile() string {
 // WatchOOM calls struck after each kill for memory, until the file that it
 // returns is closed. It is nil when there is nothing to watch.
 func (g Group) WatchOOM(struck func()) (*os.File, error) {
-	if g.memory == "" {
+	if g.Memory == "" {
 		return nil, nil
 	}
 	open := g.eventFD
-	if g.v2 {
+	if g.V2 {
 		open = g.inotify
 	}
 	f, err := open()
 	if err != nil {
-		return nil, fmt.Errorf("watch %s: %w", g.memory, err)
+		return nil, fmt.Errorf("watch %s: %w", g.Memory, err)
 	}
 	go g.watch(f, struck)
 	return f, nil
@@ -63,7 +63,7 @@ func (g Group) watch(f *os.File, struck func()) {
 			return
 		}
 		now := g.OOMKills()
-		if now > last || !g.v2 && g.exists() {
+		if now > last || !g.V2 && g.exists() {
 			struck()
 		}
 		last = now
@@ -77,21 +77,21 @@ func (g Group) inotify() (*os.File, error) {
 		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), "inotify")
-	if _, err := unix.InotifyAddWatch(fd, filepath.Join(g.memory, g.oomFile()), unix.IN_MODIFY); err != nil {
+	if _, err := unix.InotifyAddWatch(fd, filepath.Join(g.Memory, g.oomFile()), unix.IN_MODIFY); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
 
 func (g Group) exists() bool {
-	_, err := os.Stat(g.memory)
+	_, err := os.Stat(g.Memory)
 	return err == nil
 }
 
 // eventFD registers for version 1's notification. It comes just before a kill,
 // so the counter does not show it yet; and when the cgroup is removed.
 func (g Group) eventFD() (*os.File, error) {
-	control, err := os.Open(filepath.Join(g.memory, g.oomFile()))
+	control, err := os.Open(filepath.Join(g.Memory, g.oomFile()))
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func (g Group) eventFD() (*os.File, error) {
 	}
 	f := os.NewFile(uintptr(fd), "eventfd")
 	line := fmt.Sprintf("%d %d", fd, control.Fd())
-	if err := os.WriteFile(filepath.Join(g.memory, "cgroup.event_control"), []byte(line), 0); err != nil {
+	if err := os.WriteFile(filepath.Join(g.Memory, "cgroup.event_control"), []byte(line), 0); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil

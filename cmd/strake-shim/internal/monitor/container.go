@@ -91,7 +91,8 @@ func (c *Container) create() error {
 	c.mu.Lock()
 	c.init = p
 	c.mu.Unlock()
-	c.watchOOM(p.state.Pid)
+	c.findGroup(p.state.Pid)
+	c.startOOMWatch()
 	return nil
 }
 
@@ -185,24 +186,40 @@ func (c *Container) stdinClosed(p *process) func() {
 	}
 }
 
-func (c *Container) watchOOM(pid int) {
-	g, err := cgroup.Of(pid, c.conf.ID)
+// groupFile keeps the cgroup for a shim that comes later.
+const groupFile = "cgroup.json"
+
+// findGroup finds the container's cgroup, as it was stored or by its process.
+func (c *Container) findGroup(pid int) {
+	file := filepath.Join(c.dir, groupFile)
+	var g cgroup.Group
+	err := wire.Load(file, &g)
+	if errors.Is(err, fs.ErrNotExist) {
+		if g, err = cgroup.Of(pid, c.conf.ID); err == nil {
+			err = wire.Store(file, g)
+		}
+	}
 	if err != nil {
 		note("find cgroup: %v", err)
-		return
 	}
-	f, err := g.WatchOOM(func() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.group = g
+}
+
+func (c *Container) startOOMWatch() {
+	f, err := c.group.WatchOOM(func() {
 		c.mu.Lock()
 		c.oom = true
 		c.mu.Unlock()
 		c.emit(wire.Event{Kind: wire.OOM, At: time.Now()})
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		note("%v", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.group, c.oomWatch = g, f
+	c.oomWatch = f
 }
 
 // note writes to the shim's own log.

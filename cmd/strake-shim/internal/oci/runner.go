@@ -53,6 +53,20 @@ func (r *Runner) Run(stdio [3]*os.File, command string, args ...string) error {
 	return remove(log)
 }
 
+// Status asks the runtime for a container's status.
+func (r *Runner) Status(id string) (string, error) {
+	out, err := os.CreateTemp(r.Dir, "state-*.json")
+	if err != nil {
+		return "", err
+	}
+	err = r.Run([3]*os.File{1: out}, "state", id)
+	var s struct{ Status string }
+	if err == nil {
+		err = wire.Load(out.Name(), &s)
+	}
+	return s.Status, errors.Join(err, out.Close(), os.Remove(out.Name()))
+}
+
 func (r *Runner) start(stdio [3]*os.File, log, command string, args []string) (<-chan reap.Status, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {

@@ -26,7 +26,7 @@ func OpenProcess(pid int, ticks uint64) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("process %d: open: %w", pid, err)
 	}
-	p := FromFD(pid, uintptr(fd))
+	p := FromFile(pid, os.NewFile(uintptr(fd), "pidfd"))
 	if ticks == 0 {
 		return p, nil
 	}
@@ -36,10 +36,8 @@ func OpenProcess(pid int, ticks uint64) (*Process, error) {
 	return p, nil
 }
 
-// FromFD takes a pidfd.
-func FromFD(pid int, fd uintptr) *Process {
-	return &Process{Pid: pid, f: os.NewFile(fd, "pidfd")}
-}
+// FromFile takes a pidfd, which is on the poller.
+func FromFile(pid int, f *os.File) *Process { return &Process{Pid: pid, f: f} }
 
 // Close closes the pidfd.
 func (p *Process) Close() error {
@@ -80,6 +78,9 @@ const zombieFor = time.Second
 // Wait learns the end of a process that is not a child. Since Linux 6.15 a
 // pidfd tells the status once the process has been reaped by its parent.
 func (p *Process) Wait() Status {
+	if p == nil {
+		return unknown
+	}
 	rc, err := p.f.SyscallConn()
 	if err != nil {
 		return unknown

@@ -11,7 +11,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -29,12 +31,14 @@ type container struct {
 	setup *setup
 	id    runtime.ContainerID
 	dir   string
+	keep  keeper
+	gone  atomic.Bool // being removed: nobody shall adopt it
 
 	mu      sync.Mutex // held while a shim is started, connected to or given up; guards all below
 	conf    wire.Config
 	client  *shim.Client
 	process *os.Process // the shim, if this process started it
-	deleted bool
+	started time.Time   // when it was started
 }
 
 func newContainer(d *Driver, s *setup, id runtime.ContainerID) *container {
@@ -60,11 +64,12 @@ func (s *setup) socketPrefix(id runtime.ContainerID) string {
 	return filepath.Join(s.sockets, hex.EncodeToString(sum[:])[:hashLen])
 }
 
-// errNoShim says that the shim is dead.
+// errNoShim says that the shim is dead and the container is not to be adopted,
+// since it has ended or was never created.
 var errNoShim = errors.New("no shim")
 
-// connect returns a connection to the living shim. It is errNoShim when there
-// is none.
+// connect returns a connection to the living shim, or to a new one that takes
+// the place of a dead one.
 func (c *container) connect(ctx context.Context) (*shim.Client, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,31 +81,66 @@ func (c *container) connected(ctx context.Context) (*shim.Client, error) {
 	if c.client != nil {
 		return c.client, nil
 	}
-	client, err := shim.Dial(ctx, c.conf.Control(), c.event)
+	if c.conf.ID == "" { // Create has not begun in earnest
+		return nil, fmt.Errorf("container %s: not found: %w", c.id, errdefs.ErrNotFound)
+	}
+	err := c.dial(ctx)
 	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
-		return nil, errNoShim
+		err = c.adopt(ctx)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("container %s: connect to shim: %w: %w", c.id, err, errdefs.ErrUnavailable)
+		return nil, err
+	}
+	return c.client, nil
+}
+
+func (c *container) dial(ctx context.Context) error {
+	client, err := shim.Dial(ctx, c.conf.Control(), c.event)
+	if err != nil {
+		return fmt.Errorf("container %s: connect to shim: %w: %w", c.id, err, errdefs.ErrUnavailable)
 	}
 	c.client = client
 	go c.watch(client, c.process)
-	return client, nil
+	return nil
 }
 
 // launch starts a shim and connects to it.
-func (c *container) launch(ctx context.Context, adopt bool) (*shim.Client, error) {
-	p, err := shim.Start(shim.Launch{
-		Program: c.setup.shim, Dir: c.dir, Config: c.conf, Adopt: adopt, Cgroup: c.setup.cgroup,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("container %s: %w", c.id, err)
+func (c *container) launch(ctx context.Context, adopt bool) error {
+	l := shim.Launch{Program: c.setup.shim, Dir: c.dir, Config: c.conf, Adopt: adopt, Cgroup: c.setup.cgroup}
+	if adopt {
+		l.Kept = c.keep.kept()
 	}
-	c.process = p
-	return c.connected(ctx)
+	p, err := shim.Start(l)
+	if err != nil {
+		return fmt.Errorf("container %s: %w", c.id, err)
+	}
+	c.process, c.started = p, time.Now()
+	return c.dial(ctx)
 }
 
-// watch waits for the shim's end.
+// adopt starts a shim in place of a dead one, unless the container has ended or
+// was never created.
+func (c *container) adopt(ctx context.Context) error {
+	if c.gone.Load() || c.has(wire.ExitFile) || !c.has(wire.StateFile) {
+		return errNoShim
+	}
+	c.d.log.Warn("shim died, another adopts the container", "container", c.id)
+	if err := c.launch(ctx, true); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (c *container) has(file string) bool {
+	_, err := os.Stat(c.file(file))
+	return err == nil
+}
+
+// shimLives is how long a shim must have lived for another to take its place
+// at once: one that always dies must not be started over and over.
+const shimLives = time.Second
+
+// watch waits for the shim's end, and has the container adopted.
 func (c *container) watch(client *shim.Client, p *os.Process) {
 	<-client.Gone()
 	if p != nil {
@@ -111,30 +151,95 @@ func (c *container) watch(client *shim.Client, p *os.Process) {
 	if err := client.Close(); err != nil {
 		c.d.log.Warn("close connection to shim", "container", c.id, "err", err)
 	}
+	c.giveUp(client)
+	c.mu.Lock()
+	rest := shimLives - time.Since(c.started)
+	c.mu.Unlock()
+	if rest > 0 && p != nil && !c.has(wire.ExitFile) {
+		time.Sleep(rest)
+	}
+	c.greet(context.Background())
+}
+
+// greet connects to the shim, and keeps what must not be lost with it.
+func (c *container) greet(ctx context.Context) {
+	client, err := c.connect(ctx)
+	if err == nil {
+		err = c.holdAll(ctx, client)
+	}
+	if err != nil && !errors.Is(err, errNoShim) && !errors.Is(err, shim.ErrGone) {
+		c.d.log.Warn("take up container", "container", c.id, "err", err)
+	}
+}
+
+// holdAll keeps what there is of all processes.
+func (c *container) holdAll(ctx context.Context, client *shim.Client) error {
+	execs, err := os.ReadDir(c.file(wire.ExecDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	err = c.holdOne(ctx, client, "")
+	for _, e := range execs {
+		err = errors.Join(err, c.holdOne(ctx, client, e.Name()))
+	}
+	return err
+}
+
+func (c *container) holdOne(ctx context.Context, client *shim.Client, exec string) error {
+	r, err := client.Call(ctx, wire.Request{Op: wire.OpState, Exec: exec})
+	if e, ok := errors.AsType[*wire.Error](err); ok && e.Class == wire.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return c.hold(client, exec, *r.State)
+}
+
+func (c *container) hold(client *shim.Client, exec string, s wire.State) error {
+	dir := c.dir
+	if exec != "" {
+		dir = filepath.Join(dir, wire.ExecDir, exec)
+	}
+	if err := c.keep.hold(client, dir, exec, s); err != nil {
+		return fmt.Errorf("keep streams of process %q: %w", exec, err)
+	}
+	return nil
+}
+
+// attempts is how many shims may die under one call.
+const attempts = 3
+
+// call performs a request on the shim. When the shim dies over it, it is
+// repeated on the next one, which all requests bear.
+func (c *container) call(ctx context.Context, r wire.Request) (wire.Reply, error) {
+	for try := 1; ; try++ {
+		client, err := c.connect(ctx)
+		if err != nil {
+			return wire.Reply{}, err
+		}
+		reply, err := client.Call(ctx, r)
+		if errors.Is(err, shim.ErrGone) && try < attempts {
+			c.giveUp(client)
+			continue
+		}
+		c.d.trace(ctx, client, reply.Spans)
+		if err != nil {
+			return reply, c.classify(err)
+		}
+		if r.Op == wire.OpReady || r.Op == wire.OpExec {
+			c.noteError("a death of the shim would lose output", c.hold(client, r.Exec, *reply.State))
+		}
+		return reply, nil
+	}
+}
+
+// giveUp has the next call connect anew.
+func (c *container) giveUp(client *shim.Client) {
+	<-client.Gone()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.client == client {
 		c.client, c.process = nil, nil
 	}
-}
-
-// greet connects to the shim of a container that was found at start.
-func (c *container) greet(ctx context.Context) {
-	if _, err := c.connect(ctx); err != nil && !errors.Is(err, errNoShim) {
-		c.d.log.Warn("take up container", "container", c.id, "err", err)
-	}
-}
-
-// call performs a request on the shim.
-func (c *container) call(ctx context.Context, r wire.Request) (wire.Reply, error) {
-	client, err := c.connect(ctx)
-	if err != nil {
-		return wire.Reply{}, err
-	}
-	reply, err := client.Call(ctx, r)
-	c.d.trace(ctx, client, reply.Spans)
-	if err != nil {
-		return reply, c.classify(err)
-	}
-	return reply, nil
 }

@@ -50,6 +50,7 @@ func (d *Driver) Delete(ctx context.Context, id runtime.ContainerID, force bool)
 
 // discard ends and removes whatever there is of a container, shim included.
 func (c *container) discard(ctx context.Context) error {
+	c.gone.Store(true)
 	return errors.Join(killShims(c.dir), c.remove(ctx))
 }
 
@@ -60,6 +61,10 @@ func (c *container) remove(ctx context.Context) error {
 	c.mu.Lock()
 	conf := c.conf
 	c.mu.Unlock()
+	c.gone.Store(true)
+	if err := c.keep.dropAll(); err != nil {
+		return err
+	}
 	err := errors.Join(deleteInRuntime(ctx, conf.Runtime, string(c.id)), removeCgroups(ctx, conf.Cgroup, string(c.id)))
 	if err != nil {
 		return fmt.Errorf("container %s: clean up: %w", c.id, err)
@@ -70,6 +75,7 @@ func (c *container) remove(ctx context.Context) error {
 	if err := os.RemoveAll(c.dir); err != nil {
 		return err
 	}
+	c.d.events.forget(c.id, "")
 	c.d.drop(c.id)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"sync"
+	"sync/atomic"
 
 	"github.com/strakehq/strake/sdk/runtime"
 	"github.com/strakehq/strake/sdk/shim/wire"
@@ -37,10 +38,12 @@ func (w *watcher) put(e runtime.Event) {
 	}
 }
 
-func (es *events) publish(e runtime.Event) {
+// publish tells all watchers, and remembers an exit unless its container is
+// gone. The caller sets gone before forget, so either sees the other.
+func (es *events) publish(e runtime.Event, gone *atomic.Bool) {
 	es.mu.Lock()
 	defer es.mu.Unlock()
-	if e.Kind == runtime.ProcessExited {
+	if e.Kind == runtime.ProcessExited && !gone.Load() {
 		if es.exits == nil {
 			es.exits = map[process]runtime.Event{}
 		}
@@ -111,12 +114,21 @@ func (d *Driver) WatchEvents(ctx context.Context, deliver func(runtime.Event)) e
 // event takes news from the container's shim.
 func (c *container) event(e wire.Event) {
 	switch e.Kind {
+	case wire.StdinClosed:
+		c.noteError("let go of stdin", c.keep.stdinEnded(e.Exec))
 	case wire.Exited:
+		c.noteError("let go of streams", c.keep.drop(e.Exec))
 		c.d.events.publish(runtime.Event{
 			Kind: runtime.ProcessExited, ID: c.id, Exec: runtime.ExecID(e.Exec), At: e.At, Exit: exitOf(e.Exit),
-		})
+		}, &c.gone)
 	case wire.OOM:
-		c.d.events.publish(runtime.Event{Kind: runtime.OOM, ID: c.id, At: e.At})
+		c.d.events.publish(runtime.Event{Kind: runtime.OOM, ID: c.id, At: e.At}, &c.gone)
 	default: // nothing that the host needs to know
+	}
+}
+
+func (c *container) noteError(doing string, err error) {
+	if err != nil {
+		c.d.log.Warn(doing, "container", c.id, "err", err)
 	}
 }

@@ -43,6 +43,7 @@ func (d *Driver) DeleteExec(ctx context.Context, id runtime.ContainerID, exec ru
 	_, err = c.call(ctx, wire.Request{Op: wire.OpDeleteExec, Exec: string(exec)})
 	if err == nil || isNoShim(err) {
 		d.events.forget(id, exec)
+		c.keep.forget(string(exec))
 		return c.removeExec(exec)
 	}
 	return err

@@ -28,6 +28,10 @@ func (d *Driver) Create(ctx context.Context, r runtime.CreateRequest) (driver.Ha
 	}
 	c := d.reserve(s, r.ID)
 	st, err := c.create(ctx, r)
+	if errors.Is(err, errNoShim) { // begin anew
+		c = d.reserve(s, r.ID)
+		st, err = c.create(ctx, r)
+	}
 	if err != nil {
 		return driver.Handle{}, runtime.State{}, err
 	}
@@ -47,7 +51,11 @@ func (d *Driver) reserve(s *setup, id runtime.ContainerID) *container {
 }
 
 func (c *container) create(ctx context.Context, r runtime.CreateRequest) (runtime.State, error) {
-	if err := c.begin(ctx, r); err != nil {
+	err := c.begin(ctx, r)
+	if errors.Is(err, errNoShim) && c.has(wire.ExitFile) {
+		return c.remembered("") // created long ago
+	}
+	if err != nil {
 		return runtime.State{}, errors.Join(err, c.discard(ctx))
 	}
 	reply, err := c.call(ctx, wire.Request{Op: wire.OpReady})
@@ -63,7 +71,7 @@ func (c *container) begin(ctx context.Context, r runtime.CreateRequest) (err err
 	defer c.mu.Unlock()
 	if c.conf.ID != "" {
 		_, err := c.connected(ctx)
-		return err
+		return err // errNoShim: it died while it created; there is no use for what it did
 	}
 	conf, err := c.setup.config(r)
 	if err != nil {
@@ -78,8 +86,7 @@ func (c *container) begin(ctx context.Context, r runtime.CreateRequest) (err err
 	c.conf = conf
 	ctx, end := trace.Start(ctx, "start shim")
 	defer func() { end(err) }()
-	_, err = c.launch(ctx, false)
-	return err
+	return c.launch(ctx, false)
 }
 
 // config translates a request for the shim.

@@ -28,7 +28,7 @@ func shims() (map[int]string, error) {
 		if err != nil {
 			continue // ended
 		}
-		if a := strings.Split(string(b), "\x00"); len(a) == 4 && a[0] == "strake-shim" && (a[1] == "create" || a[1] == "adopt") {
+		if a := strings.Split(string(b), "\x00"); len(a) >= 4 && a[0] == "strake-shim" && (a[1] == "create" || a[1] == "adopt") {
 			found[pid] = a[2]
 		}
 	}
