@@ -34,7 +34,7 @@ func TestAnswersWithoutABackend(t *testing.T) {
 		{"PATCH", "/v1.56/containers/json", 404, `{"message":"page not found"}`},
 		{"GET", "/v1.56", 404, `{"message":"page not found"}`},
 		{"GET", "/containers/json?a=%zz", 400, `{"message":"malformed query: invalid URL escape \"%zz\""}`},
-		{"GET", `/containers/json?filters={"nope":["x"]}`, 400, `{"message":"invalid filter \"nope\": known filters are ancestor, before, exited, expose, health, id, is-task, isolation, label, name, network, publish, since, status, volume"}`},
+		{"GET", `/containers/json?filters={"nope":["x"]}`, 400, `{"message":"invalid filter \"nope\": known filters are ancestor, annotation, before, exited, expose, health, id, is-task, isolation, label, name, network, publish, since, status, volume"}`},
 		{"GET", "/containers/json?limit=x", 400, `{"message":"invalid value \"x\" for \"limit\": want a number"}`},
 		{"GET", "/containers/web/logs", 400, `{"message":"must specify at least one of 'stdout' or 'stderr'"}`},
 		{"GET", "/containers/web/logs?stdout=1&since=x", 400, `{"message":"invalid value \"x\" for \"since\": want seconds since 1970"}`},

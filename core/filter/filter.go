@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -73,3 +74,22 @@ func (a Args) Labels(labels map[string]string) bool {
 
 // Names lists the filters given, sorted.
 func (a Args) Names() []string { return slices.Sorted(maps.Keys(a)) }
+
+// Patterns prepares filter name, whose values are regular expressions: the
+// result says whether one of them is found in one of the texts, or the filter
+// was not given. ErrInvalidArgument for what is no expression.
+func (a Args) Patterns(name string) (func(texts ...string) bool, error) {
+	var all []*regexp.Regexp
+	for _, v := range a[name] {
+		re, err := regexp.Compile(v)
+		if err != nil {
+			return nil, fmt.Errorf("invalid filter '%s=%s': %w: %w", name, v, err, errdefs.ErrInvalidArgument)
+		}
+		all = append(all, re)
+	}
+	return func(texts ...string) bool {
+		return len(all) == 0 || slices.ContainsFunc(all, func(re *regexp.Regexp) bool {
+			return slices.ContainsFunc(texts, re.MatchString)
+		})
+	}, nil
+}

@@ -42,6 +42,23 @@ func TestLabels(t *testing.T) {
 	}
 }
 
+func TestPatterns(t *testing.T) {
+	for want, patterns := range map[bool][]string{true: {"web", "^/?web-1$", "a|e", "^web", "1$"}, false: {"^eb", "web$", "db"}} {
+		for _, p := range patterns {
+			match, err := Args{"name": {p}}.Patterns("name")
+			if err != nil || match("/web-1", "web-1") != want {
+				t.Errorf("%s: not %t, %v", p, want, err)
+			}
+		}
+	}
+	if match, err := (Args{}).Patterns("name"); err != nil || !match("any") {
+		t.Errorf("no filter: %v", err)
+	}
+	if _, err := (Args{"name": {"("}}).Patterns("name"); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(`{"name":["a"]}`)
 	f.Add(`{"name":{"a":true}}`)

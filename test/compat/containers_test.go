@@ -90,7 +90,7 @@ func TestWaitAndRestartPolicy(t *testing.T) {
 	cmd := c.Command("docker", "wait", "later")
 	out := &lines{}
 	cmd.Stdout = out
-	c.ok("run", "-d", "--name", "later", "busybox", "sh", "-c", "read x </dev/zero; sleep 0.3; exit 6")
+	c.ok("run", "-d", "--name", "later", "busybox", "sh", "-c", "sleep 0.5; exit 6")
 	if err := c.Namespace().Start(cmd); err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,8 @@ func TestPsFilters(t *testing.T) {
 	c := start(t)
 	c.ok("run", "-d", "--name", "one", "--label", "tier=front", "busybox", "top")
 	c.ok("run", "-d", "--name", "two", "--label", "tier=back", "-v", "data:/data", "busybox", "top")
-	c.ok("run", "--name", "done", "nginx", "sh", "-c", "exit 2")
+	c.ok("pull", "-q", "nginx")
+	c.fails(2, "", "run", "--name", "done", "nginx", "sh", "-c", "exit 2")
 	for filter, want := range map[string]string{
 		"name=o":            "done\ntwo\none\n",
 		"name=^/?one$":      "one\n",
@@ -133,7 +134,7 @@ func TestPsFilters(t *testing.T) {
 	}
 	c.prints("done\n", "ps", "-l", "--format", "{{.Names}}")
 	c.prints("done\ntwo\n", "ps", "-n", "2", "--format", "{{.Names}}")
-	c.prints(`two \d+B \(virtual [\d.]+MB\)\n`, "ps", "-s", "--filter", "name=two", "--format", "{{.Names}} {{.Size}}")
+	c.prints(`two [\d.]+k?B \(virtual [\d.]+MB\)\n`, "ps", "-s", "--filter", "name=two", "--format", "{{.Names}} {{.Size}}")
 	c.prints(`tier=front busybox "top" bridge \n`, "ps", "--filter", "name=one", "--format", "{{.Labels}} {{.Image}} {{.Command}} {{.Networks}} {{.Ports}}")
 	var row map[string]string
 	if err := json.Unmarshal([]byte(c.ok("ps", "--filter", "name=two", "--format", "json")), &row); err != nil || row["State"] != "running" || row["Mounts"] != "data" {
@@ -188,7 +189,7 @@ func TestAttach(t *testing.T) {
 	c.fails(1, "You cannot attach to a stopped container, start it first\n", "attach", "cat")
 	c.ok("create", "--name", "hello", "busybox", "echo", "hello")
 	c.prints("hello\n", "start", "-a", "hello")
-	c.prints("hello\nhello\n", "logs", "hello")
+	c.prints("hello\n", "logs", "hello")
 }
 
 func TestExec(t *testing.T) {

@@ -41,7 +41,7 @@ func TestImages(t *testing.T) {
 		c.fails(125, `(?s).*No such image: .*/me/box:v1\n.*`, "run", "--pull", "never", mine)
 		c.prints("mine\n", "run", "--rm", "-q", mine, "echo", "mine")
 		c.ok("rmi", mine)
-		c.fails(1, `(?s).*Error response from daemon: .*invalid reference format.*\n`, "tag", "busybox", "UPPER")
+		c.fails(1, `Error parsing reference: "UPPER" is not a valid repository/tag: invalid reference format: .*\n`, "tag", "busybox", "UPPER")
 		c.fails(1, `Error response from daemon: No such image: nobody:latest\n`, "tag", "nobody", "x")
 	})
 	t.Run("save, remove, load", func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 // listFilters are the filters of list.
 func listFilters() []string {
 	return []string{
-		"ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation",
+		"ancestor", "annotation", "before", "exited", "expose", "health", "id", "is-task", "isolation",
 		"label", "name", "network", "publish", "since", "status", "volume",
 	}
 }

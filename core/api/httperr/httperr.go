@@ -66,15 +66,30 @@ func Status(err error) int {
 	return classify(err).status
 }
 
-// Message returns what to tell a client. The words that wrapping a class's
-// sentinel appends ("No such container: x: not found") repeat the status, and
-// are left out, so that the text is Docker's.
+// Message returns what to tell a client, in Docker's words as far as may be.
+// Wrapping a class's sentinel appends the class's name, which the status says
+// already ("No such container: web: not found"). It is left out where it says
+// nothing else, and made a part of the sentence where it says all ("network
+// back: not found").
 func Message(err error) string {
 	msg := err.Error()
-	if text := classify(err).text; text != "" {
-		msg = strings.TrimSuffix(msg, ": "+text)
+	text := classify(err).text
+	rest, found := strings.CutSuffix(msg, ": "+text)
+	if text == "" || !found {
+		return msg
 	}
-	return msg
+	switch text {
+	case "not found":
+		if low := strings.ToLower(rest); strings.Contains(low, text) || strings.Contains(low, "no such") {
+			return rest
+		}
+		return rest + " " + text
+	case "already exists", "permission denied", "unauthorized", "unavailable", "not implemented":
+		if !strings.Contains(rest, text) {
+			return msg
+		}
+	}
+	return rest
 }
 
 // Write answers a request with an error. An error of its own means that the

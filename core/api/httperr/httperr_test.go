@@ -69,6 +69,13 @@ func TestMessageLeavesOutTheClassThatTheStatusSays(t *testing.T) {
 	}{
 		{fmt.Errorf("No such container: web: %w", errdefs.ErrNotFound), "No such container: web"},
 		{errdefs.ErrNotFound.WithMessage("page not found"), "page not found"},
+		{fmt.Errorf("no such volume: x: %w", errdefs.ErrNotFound), "no such volume: x"},
+		{fmt.Errorf("network back: %w", errdefs.ErrNotFound), "network back not found"},
+		{fmt.Errorf("network back not found: %w", errdefs.ErrNotFound), "network back not found"},
+		{fmt.Errorf("invalid filter 'x': %w", errdefs.ErrInvalidArgument), "invalid filter 'x'"},
+		{fmt.Errorf("name is in use: %w", errdefs.ErrConflict), "name is in use"},
+		{fmt.Errorf("open /x: %w", errdefs.ErrPermissionDenied), "open /x: permission denied"},
+		{fmt.Errorf("open /x: permission denied: %w", errdefs.ErrPermissionDenied), "open /x: permission denied"},
 		{fmt.Errorf("mount /x: permission denied: %w", errdefs.ErrInternal), "mount /x: permission denied"},
 		{errors.New("plain: not found"), "plain: not found"},
 		{errdefs.ErrConflict, "conflict"},
