@@ -344,3 +344,58 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 		}
 	})
 }
+
+func TestARunningContainerJoinsAndLeavesNetworks(t *testing.T) {
+	isolated(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		for _, name := range []string{"one", "two"} {
+			if _, err := r.Create(ctx, apinetwork.CreateRequest{Name: name}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		q := request("a", "one", publish(t, "80/tcp", "8080"))
+		s := r.attach(q)
+		serve(t, s.NetNS, "a")
+		peer := r.attach(request("b", "two", nil))
+		s, err := r.Join(ctx, q, "two", &apinetwork.EndpointSettings{Aliases: []string{"www"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		two := s.Endpoints["two"]
+		if two == nil || !slices.Contains(two.DNSNames, "www") || len(s.Addresses) != 2 {
+			t.Fatalf("joined: %+v", s)
+		}
+		inside(t, peer.NetNS, func() error {
+			got, err := call(two.IPAddress.String() + ":80")
+			if got != "a" {
+				return fmt.Errorf("a answers %q on the joined network: %w", got, err)
+			}
+			return nil
+		})
+		if _, err := r.Join(ctx, q, "two", nil); !errdefs.IsPermissionDenied(err) {
+			t.Fatalf("join again: %v", err)
+		}
+		// The other network takes over the default route and the ports.
+		s, err = r.Leave(ctx, q, "one")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Endpoints["one"] != nil || s.Endpoints["two"].IPAddress != two.IPAddress {
+			t.Fatalf("left: %+v", s)
+		}
+		answers(t, "127.0.0.1:8080", "a")
+		r.restart()
+		if got, err := r.Recover(ctx, id("a")); err != nil || len(got.Endpoints) != 1 {
+			t.Fatalf("recover: %+v, %v", got, err)
+		}
+		if s, err = r.Join(ctx, q, "one", nil); err != nil || s.Endpoints["one"] == nil {
+			t.Fatalf("join the first again: %+v, %v", s, err)
+		}
+		if _, err := r.Leave(ctx, q, "bridge"); !errdefs.IsPermissionDenied(err) {
+			t.Fatalf("leave a network that it is not on: %v", err)
+		}
+		if _, err := r.Join(ctx, q, "none", nil); !errdefs.IsPermissionDenied(err) {
+			t.Fatalf("join none: %v", err)
+		}
+	})
+}

@@ -121,7 +121,7 @@ func (m *Manager) find(ref string) (record, error) {
 	case 1:
 		return byPrefix[0], nil
 	case 0:
-		return record{}, fmt.Errorf("network %s: %w", ref, errdefs.ErrNotFound)
+		return record{}, fmt.Errorf("network %s not found: %w", ref, errdefs.ErrNotFound)
 	default:
 		return record{}, fmt.Errorf("network %s is ambiguous (%d matches found on ID prefix), give more of the id: %w", ref, len(byPrefix), errdefs.ErrInvalidArgument)
 	}

@@ -194,13 +194,47 @@ func (d *Driver) ensureLink(ctx context.Context, n *netState, e *endpoint) (err 
 	_, end := trace.Start(ctx, "bridge.link", "interface", e.Want.IfName)
 	defer func() { end(err) }()
 	err = d.links.EnsureVeth(e.veth(n))
-	if !errors.Is(err, link.ErrNoBridge) {
+	switch {
+	case errors.Is(err, link.ErrNoBridge):
+		err = d.links.EnsureBridge(n.bridge())
+	case errdefs.IsAlreadyExists(err):
+		var waited bool
+		if waited, err = d.left(ctx, e, err); !waited {
+			return err
+		}
+	default:
 		return err
 	}
-	if err := d.links.EnsureBridge(n.bridge()); err != nil {
+	if err != nil {
 		return err
 	}
 	return d.links.EnsureVeth(e.veth(n))
+}
+
+// left waits for a link on its way out that has the interface's name; without
+// one it returns refused.
+func (d *Driver) left(ctx context.Context, e *endpoint, refused error) (waited bool, err error) {
+	for {
+		d.mu.Lock()
+		found := false
+		for _, o := range d.endpoints {
+			found = found || o.Leaving && !o.stuck && o.Want.NetNS == e.Want.NetNS && o.Want.IfName == e.Want.IfName
+		}
+		freed := d.freed
+		d.mu.Unlock()
+		if !found {
+			if waited {
+				refused = nil
+			}
+			return waited, refused
+		}
+		waited = true
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return waited, errors.Join(refused, ctx.Err())
+		}
+	}
 }
 
 func (d *Driver) publish(ctx context.Context, e *endpoint) (err error) {
