@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -92,29 +93,35 @@ func (o *options) serve(ctx context.Context, c *config.Config, log hclog.Logger,
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	go handle(signals, log, stop, reload)
+	var running atomic.Pointer[engine.Engine] // nil until it is ready
+	go handle(signals, log, stop, func() error {
+		c, err := reload()
+		if e := running.Load(); err == nil && e != nil {
+			err = e.Reload(c)
+		}
+		return err
+	})
 	e, err := engine.New(ctx, c, log)
 	if err != nil {
 		return err
 	}
+	running.Store(e)
 	return e.Run(ctx)
 }
 
 // handle acts on signals. The second one that ends the daemon ends it at once.
-func handle(signals <-chan os.Signal, log hclog.Logger, stop func(), reload func() (*config.Config, error)) {
+func handle(signals <-chan os.Signal, log hclog.Logger, stop func(), reload func() error) {
 	ending := false
 	for s := range signals {
 		switch s {
 		case syscall.SIGUSR1:
 			dumpStacks(log)
 		case syscall.SIGHUP:
-			c, err := reload()
-			if err != nil {
-				log.Error("configuration is not re-read: it has errors", "err", err)
+			if err := reload(); err != nil {
+				log.Error("configuration is not taken over as a whole", "err", err)
 				continue
 			}
-			log.SetLevel(hclog.LevelFromString(c.LogLevel))
-			log.Info("configuration re-read", "log_level", c.LogLevel)
+			log.Info("configuration re-read")
 		default:
 			if ending {
 				log.Error("second signal: the daemon ends at once", "signal", s)

@@ -31,11 +31,12 @@ func Check(ctx context.Context, c *config.Config) ([]drivers.Driver, error) {
 }
 
 func (in *instance) check(ctx context.Context) (err error) {
-	path, err := find(in.spec, in.host.config.SearchDirs())
+	c := in.settings()
+	path, err := find(in.spec, c, in.host.config.SearchDirs())
 	if err != nil {
 		return err
 	}
-	raw, err := in.spec.options()
+	raw, err := in.spec.options(c)
 	if err != nil {
 		return err
 	}
@@ -44,16 +45,16 @@ func (in *instance) check(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	c, err := plugin.Launch(ctx, plugin.LaunchConfig{
-		Path: path, SHA256: in.spec.config.SHA256, Kind: in.spec.kind, SocketDir: dir, StartTimeout: in.host.timing.launch,
+	client, err := plugin.Launch(ctx, plugin.LaunchConfig{
+		Path: path, SHA256: c.SHA256, Kind: in.spec.kind, SocketDir: dir, StartTimeout: in.host.timing.launch,
 	})
 	if err != nil {
 		return in.explain(err)
 	}
-	defer c.Kill()
-	in.set(func(s *state) { s.info, s.path = c.Info(), path })
-	if err := options.Check(c.Info().OptionsSchema, raw); err != nil {
+	defer client.Kill()
+	in.set(func(s *state) { s.info, s.path = client.Info(), path })
+	if err := options.Check(client.Info().OptionsSchema, raw); err != nil {
 		return in.explain(err)
 	}
-	return in.checkName(c.Info())
+	return in.checkName(client.Info())
 }

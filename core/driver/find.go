@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/strakehq/strake/core/config"
 	"github.com/strakehq/strake/sdk/driver"
 )
 
@@ -20,13 +21,13 @@ func prefix(k driver.Kind) string {
 	return "strake-" + short[k] + "-"
 }
 
-// find returns the path of the binary that a spec asks for. ErrNotFound lists
+// find returns the path of the binary that c asks for. ErrNotFound lists
 // what there is and where it was looked for.
-func find(s spec, dirs []string) (string, error) {
-	if s.config.Path != "" {
-		return s.config.Path, nil
+func find(s spec, c config.Driver, dirs []string) (string, error) {
+	if c.Path != "" {
+		return c.Path, nil
 	}
-	base := prefix(s.kind) + s.config.Driver
+	base := prefix(s.kind) + c.Driver
 	for _, d := range dirs {
 		p := filepath.Join(d, base)
 		if _, err := os.Stat(p); err == nil {

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -255,6 +256,37 @@ func (h *Host) Restart(ctx context.Context, name string) (drivers.Driver, error)
 	}
 }
 
+// Reload takes over what another configuration says of the drivers that run,
+// and relaunches those of which it says something new. Drivers that are in one
+// of the two configurations only are left alone and named in the error, since
+// only a new daemon can add and remove drivers.
+func (h *Host) Reload(c *config.Config) error {
+	next := map[string]config.Driver{}
+	for _, s := range specs(c) {
+		next[s.key+" "+s.name] = s.config
+	}
+	var errs []error
+	for _, in := range h.instances {
+		id := in.spec.key + " " + in.spec.name
+		now, ok := next[id]
+		delete(next, id)
+		switch {
+		case !ok:
+			errs = append(errs, fmt.Errorf("%s (in [%s]) is no longer there: restart straked to end it: %w", in.spec, in.spec.key, errdefs.ErrFailedPrecondition))
+		case !reflect.DeepEqual(now, in.settings()):
+			in.mu.Lock()
+			in.spec.config = now
+			in.mu.Unlock()
+			in.log.Info("driver is relaunched: its configuration changed", "driver", in.spec.name)
+			in.restart("its configuration changed")
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(next)) {
+		errs = append(errs, fmt.Errorf("driver [%s] is new: restart straked to start it: %w", strings.Fields(id)[0], errdefs.ErrFailedPrecondition))
+	}
+	return errors.Join(errs...)
+}
+
 func (in *instance) describe() drivers.Driver {
 	s, _ := in.get()
 	d := drivers.Driver{
@@ -265,7 +297,7 @@ func (in *instance) describe() drivers.Driver {
 	for _, c := range s.info.Capabilities {
 		d.Capabilities = append(d.Capabilities, string(c))
 	}
-	if o, err := in.spec.options(); err == nil && json.Valid(o) {
+	if o, err := in.spec.options(in.settings()); err == nil && json.Valid(o) {
 		d.Options = o
 	}
 	return d

@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/strakehq/strake/core/config"
 	"github.com/strakehq/strake/sdk/driver"
 )
 
@@ -23,7 +24,7 @@ const (
 // instance is one driver of the configuration over the processes that serve it,
 // one after the other. Its supervisor alone changes the state; calls read it.
 type instance struct {
-	spec  spec
+	spec  spec // its config is guarded by mu, see settings
 	host  *Host
 	log   hclog.Logger
 	again chan string   // a request to relaunch, with its reason
@@ -70,6 +71,13 @@ func (in *instance) get() (state, <-chan struct{}) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.state, in.changed
+}
+
+// settings is the driver's table of the configuration, which may be re-read.
+func (in *instance) settings() config.Driver {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.spec.config
 }
 
 // has says whether the driver declares a capability.

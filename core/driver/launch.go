@@ -35,19 +35,20 @@ func (p *process) epitaph() error {
 
 // launch starts and configures one process.
 func (in *instance) launch(ctx context.Context) (*process, error) {
-	path, err := find(in.spec, in.host.config.SearchDirs())
+	c := in.settings()
+	path, err := find(in.spec, c, in.host.config.SearchDirs())
 	if err != nil {
 		return nil, configError{err}
 	}
-	raw, err := in.spec.options()
+	raw, err := in.spec.options(c)
 	if err != nil {
 		return nil, configError{err}
 	}
 	if err := in.boundLog(); err != nil {
 		return nil, err
 	}
-	c, err := plugin.Launch(ctx, plugin.LaunchConfig{
-		Path: path, SHA256: in.spec.config.SHA256, Kind: in.spec.kind,
+	client, err := plugin.Launch(ctx, plugin.LaunchConfig{
+		Path: path, SHA256: c.SHA256, Kind: in.spec.kind,
 		SocketDir: in.host.socketDir(), LogPath: in.logPath(), Logger: in.log, StartTimeout: in.host.timing.launch,
 		Timeouts: plugin.Timeouts{Short: quickCall, Long: slowCall},
 		Config: &driver.Config{
@@ -58,12 +59,12 @@ func (in *instance) launch(ctx context.Context) (*process, error) {
 	if err != nil {
 		return nil, in.explain(err)
 	}
-	if err := in.checkName(c.Info()); err != nil {
-		c.Kill()
+	if err := in.checkName(client.Info()); err != nil {
+		client.Kill()
 		return nil, configError{err}
 	}
-	in.set(func(s *state) { s.info, s.path, s.pid, s.started = c.Info(), path, c.Pid(), time.Now() })
-	return &process{in, c, c.Driver()}, nil
+	in.set(func(s *state) { s.info, s.path, s.pid, s.started = client.Info(), path, client.Pid(), time.Now() })
+	return &process{in, client, client.Driver()}, nil
 }
 
 // explain tells what a look at the configuration can mend from the rest.
@@ -76,7 +77,7 @@ func (in *instance) explain(err error) error {
 }
 
 func (in *instance) checkName(i driver.Info) error {
-	if want := in.spec.config.Driver; want != "" && i.Name != want {
+	if want := in.settings().Driver; want != "" && i.Name != want {
 		return fmt.Errorf("%s (in [%s]): the binary says that it is %q: name that as driver: %w", in.spec, in.spec.key, i.Name, errdefs.ErrInvalidArgument)
 	}
 	return nil

@@ -28,12 +28,12 @@ type spec struct {
 // String is how messages name a driver.
 func (s spec) String() string { return fmt.Sprintf("%s driver %q", s.kind, s.name) }
 
-// options returns the options as a JSON object.
-func (s spec) options() (json.RawMessage, error) {
-	if len(s.config.Options) == 0 {
+// options returns the options of c as a JSON object.
+func (s spec) options(c config.Driver) (json.RawMessage, error) {
+	if len(c.Options) == 0 {
 		return json.RawMessage("{}"), nil
 	}
-	raw, err := json.Marshal(s.config.Options)
+	raw, err := json.Marshal(c.Options)
 	if err != nil {
 		return nil, fmt.Errorf("%s: [%s.options]: %w: %w", s, s.key, err, errdefs.ErrInvalidArgument)
 	}

@@ -161,6 +161,27 @@ func TestRestartReplacesTheProcess(t *testing.T) {
 	}
 }
 
+func TestReloadRelaunchesWhatChanged(t *testing.T) {
+	t.Parallel()
+	f := startGood(t, nil)
+	first := f.pid()
+	c := *f.config
+	c.Storage = config.Driver{Driver: "test"}
+	err := f.Reload(&c) // this host has but one driver, the configuration four
+	wantSays(t, err, "[network] is new", "[registry] is new", "[runtime] is new")
+	if f.pid() != first {
+		t.Fatal("relaunched though nothing changed")
+	}
+	c.Storage.Options = map[string]any{"mark": "new"}
+	wantSays(t, f.Reload(&c), "restart straked")
+	eventually(t, "the new options are in force", func() bool {
+		s, err := f.Storage().Stat(t.Context(), "x")
+		return err == nil && strings.Contains(s.Labels["options"], `"new"`)
+	})
+	c.Storage.Driver = "other"
+	wantSays(t, f.Reload(&c), `"test"`, "no longer there")
+}
+
 func TestErrorsOfDriversPassUnchanged(t *testing.T) {
 	t.Parallel()
 	f := startGood(t, nil)

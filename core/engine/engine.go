@@ -187,6 +187,13 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	return errors.Join(err, e.shutdown(server, cut))
 }
 
+// Reload takes over what can change while the daemon runs: the log level and
+// the drivers' tables. The TLS files are read for each connection anyway.
+func (e *Engine) Reload(c *config.Config) error {
+	e.log.SetLevel(hclog.LevelFromString(c.LogLevel))
+	return e.drivers.Reload(c)
+}
+
 // grace is how long requests have to end by themselves.
 const grace = 500 * time.Millisecond
 
