@@ -17,7 +17,6 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/strakehq/strake/core/api/containers"
-	"github.com/strakehq/strake/core/api/httperr"
 	"github.com/strakehq/strake/core/spec"
 	"github.com/strakehq/strake/sdk/runtime"
 )
@@ -182,7 +181,7 @@ func (m *Manager) runExec(ctx context.Context, u *unit, rec record, e *execution
 	if err != nil {
 		code := execCode(err)
 		m.execFailed(u, e, code)
-		return nil, refuse(errdefs.ErrInvalidArgument, "OCI runtime exec failed: %s", httperr.Message(err))
+		return nil, refuse(errdefs.ErrInvalidArgument, "OCI runtime exec failed: %s", plain(err, rec.ID))
 	}
 	u.mu.Lock()
 	e.running, e.pid = e.code == nil, st.Pid

@@ -93,7 +93,7 @@ func (x *run) ended(e runtime.Exit) {
 	if e.At.IsZero() {
 		x.FinishedAt = time.Now().UTC()
 	}
-	if !e.Known {
+	if x.Unknown = !e.Known; x.Unknown {
 		x.Error = "the exit status is unknown: nobody was there to learn it"
 	}
 	x.Network = NetworkState{}

@@ -49,8 +49,10 @@ type run struct {
 	Pid      int
 	ExitCode int
 	// Error is why the last start failed.
-	Error                 string `json:",omitempty"`
-	OOMKilled             bool
+	Error     string `json:",omitempty"`
+	OOMKilled bool
+	// Unknown: nobody could learn the exit status.
+	Unknown               bool `json:",omitempty"`
 	StartedAt, FinishedAt time.Time
 	RestartCount          int
 	// Stopped by hand: restart policies respect it.

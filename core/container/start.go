@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -62,7 +63,7 @@ func (m *Manager) start(ctx context.Context, u *unit) (err error) {
 	}
 	code := exitCodeOf(err)
 	if code != codeUnknown {
-		err = refuse(errdefs.ErrInvalidArgument, "failed to create task for container: %s", httperr.Message(err))
+		err = refuse(errdefs.ErrInvalidArgument, "failed to create task for container: %s", plain(err, r.ID))
 	}
 	r, moveErr := m.move(u, opStartFailed, func(x *run) {
 		x.ExitCode, x.Error, x.Pid = code, httperr.Message(err), 0
@@ -76,6 +77,12 @@ func (m *Manager) start(ctx context.Context, u *unit) (err error) {
 		return errors.Join(err, m.remove(ctx, u, true))
 	}
 	return errors.Join(err, m.save(r))
+}
+
+// plain is an error's message without the name of the container, which the
+// user has just given.
+func plain(err error, id string) string {
+	return strings.ReplaceAll(httperr.Message(err), "container "+id+": ", "")
 }
 
 // exitCodeOf tells a command that cannot be run from other failures. The
@@ -191,7 +198,7 @@ func (m *Manager) run(ctx context.Context, u *unit, rt runtime.Driver, made run)
 	intended.Run.Status, intended.Run.Boot = container.StateRunning, m.boot
 	intended.Run.Handle, intended.Run.Network = made.Handle, made.Network
 	intended.Run.StartedAt = time.Now().UTC()
-	intended.Run.ExitCode, intended.Run.Error, intended.Run.OOMKilled = 0, "", false
+	intended.Run.ExitCode, intended.Run.Error, intended.Run.OOMKilled, intended.Run.Unknown = 0, "", false, false
 	saved := make(chan error, 1)
 	go func() { saved <- m.save(intended) }()
 	sctx, end := trace.Start(ctx, "start process")

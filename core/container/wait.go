@@ -47,7 +47,9 @@ func (m *Manager) Wait(ctx context.Context, ref string, c container.WaitConditio
 // answer is called with mu held.
 func (u *unit) answer() container.WaitResponse {
 	r := container.WaitResponse{StatusCode: int64(u.rec.Run.ExitCode)}
-	if u.rec.Run.Error != "" {
+	// Why a start failed is for those who started it; Docker's clients would
+	// print it twice.
+	if u.rec.Run.Unknown {
 		r.Error = &container.WaitExitError{Message: u.rec.Run.Error}
 	}
 	return r
