@@ -25,7 +25,7 @@ import (
 
 func main() {
 	if err := command().Execute(); err != nil {
-		fmt.Fprintf(os.Stderr, "straked: %v\n", err) //nolint:errcheck // there is nobody left to tell
+		fmt.Fprintf(os.Stderr, "straked: %v\n", err)
 		os.Exit(1)
 	}
 }

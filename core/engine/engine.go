@@ -184,7 +184,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	case err = <-failed:
 		err = fmt.Errorf("serve: %w", err)
 	}
-	return errors.Join(err, e.shutdown(server, cut))
+	return errors.Join(err, e.shutdown(context.WithoutCancel(ctx), server, cut))
 }
 
 // Reload takes over what can change while the daemon runs: the log level and
@@ -197,18 +197,18 @@ func (e *Engine) Reload(c *config.Config) error {
 // grace is how long requests have to end by themselves.
 const grace = 500 * time.Millisecond
 
-func (e *Engine) shutdown(server *http.Server, cut func()) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(e.config.ShutdownTimeout))
+func (e *Engine) shutdown(ctx context.Context, server *http.Server, cut func()) error {
+	bounded, cancel := context.WithTimeout(ctx, time.Duration(e.config.ShutdownTimeout))
 	defer cancel()
 	timer := time.AfterFunc(grace, cut)
 	defer timer.Stop()
-	err := server.Shutdown(ctx)
+	err := server.Shutdown(bounded)
 	if errors.Is(err, context.DeadlineExceeded) {
 		e.log.Warn("requests are broken off: they did not end in time", "after", time.Duration(e.config.ShutdownTimeout))
 		err = server.Close()
 	}
 	if e.config.StopContainersOnExit {
-		err = errors.Join(err, e.stopContainers())
+		err = errors.Join(err, e.stopContainers(ctx))
 	}
 	return err
 }

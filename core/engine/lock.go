@@ -27,7 +27,7 @@ func takeLock(dir string) (*lock, error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		holder := make([]byte, 16)
-		n, _ := f.Read(holder) //nolint:errcheck // only makes the message better
+		n, _ := f.Read(holder) // it only makes the message better
 		err = fmt.Errorf("%s: in use by another straked (pid %s): stop it, or choose another directory: %w",
 			dir, strings.TrimSpace(string(holder[:n])), errdefs.ErrUnavailable)
 		return nil, errors.Join(err, f.Close())

@@ -113,8 +113,8 @@ func (s snapshots) Roots(context.Context) (gc.Roots, error) {
 }
 
 // stopContainers stops all that run, side by side, each with its own timeout.
-func (e *Engine) stopContainers() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+func (e *Engine) stopContainers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	return e.each(ctx, false, func(id string) error { return e.containers.Stop(ctx, id, containers.StopOptions{}) })
 }
