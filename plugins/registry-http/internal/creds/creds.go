@@ -102,6 +102,9 @@ func fromAuths(file *configfile.ConfigFile, keys []string) registry.Credentials 
 			if !ok {
 				continue
 			}
+			if a.IdentityToken != "" {
+				a.Username, a.Password = "", ""
+			}
 			return registry.Credentials{
 				Username: a.Username, Password: registry.Secret(a.Password),
 				IdentityToken: registry.Secret(a.IdentityToken), RegistryToken: registry.Secret(a.RegistryToken),

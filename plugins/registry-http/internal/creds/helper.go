@@ -34,7 +34,8 @@ func (p *program) Output() ([]byte, error) {
 	var out, diag bytes.Buffer
 	p.cmd.Stdout, p.cmd.Stderr = &out, &diag
 	p.cmd.WaitDelay = time.Second // a grandchild may hold the pipes open
-	return out.Bytes(), p.cmd.Run()
+	err := p.cmd.Run()
+	return out.Bytes(), err
 }
 
 func (s *Store) ask(ctx context.Context, helper, server string) (registry.Credentials, error) {
