@@ -57,7 +57,7 @@ func (m *Manager) design(r network.CreateRequest) (record, error) {
 		return record{}, err
 	}
 	if predefined(r.Name) {
-		return record{}, fmt.Errorf("operation is not permitted on predefined %s network: %w", r.Name, errdefs.ErrPermissionDenied)
+		return record{}, denied("operation is not permitted on predefined %s network", r.Name)
 	}
 	for _, have := range m.all() {
 		if have.Name == r.Name {
@@ -65,7 +65,7 @@ func (m *Manager) design(r network.CreateRequest) (record, error) {
 		}
 	}
 	rec := record{
-		ID: newID(), Name: r.Name, Created: time.Now().UTC(), DriverKey: r.Driver, Driver: r.Driver,
+		ID: newID(), Name: r.Name, Created: time.Now().UTC(), DriverKey: m.driverKey(r.Driver), Driver: r.Driver,
 		Internal: r.Internal, Attachable: r.Attachable, Labels: r.Labels, Options: r.Options,
 	}
 	rec.Made = sdk.Network{
@@ -84,6 +84,17 @@ func (m *Manager) design(r network.CreateRequest) (record, error) {
 	return rec, nil
 }
 
+// driverKey is how records name a driver: one driver has one name, or its
+// Collect would be called for each with a part of its networks.
+func (m *Manager) driverKey(name string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if name == m.defaultDriver {
+		return ""
+	}
+	return name
+}
+
 func checkCreate(r network.CreateRequest) error {
 	invalid := func(format string, args ...any) error {
 		return fmt.Errorf(format+": %w", append(args, errdefs.ErrInvalidArgument)...)
@@ -92,7 +103,7 @@ func checkCreate(r network.CreateRequest) error {
 	case !validName(r.Name):
 		return invalid("invalid network name: %q: want letters, digits, '_', '.' and '-', first a letter or digit", r.Name)
 	case r.Driver == hostDriver || r.Driver == nullDriver:
-		return fmt.Errorf("only one instance of %q network is allowed: %w", r.Driver, errdefs.ErrPermissionDenied)
+		return denied("only one instance of %q network is allowed", r.Driver)
 	case r.Scope != "" && r.Scope != "local":
 		return invalid("network %s: scope %q: this node is not part of a swarm, leave it out", r.Name, r.Scope)
 	case r.Ingress || r.ConfigOnly || r.ConfigFrom != nil && r.ConfigFrom.Network != "":
@@ -105,6 +116,11 @@ func checkCreate(r network.CreateRequest) error {
 		return invalid("network %s: the default IPAM driver takes no options", r.Name)
 	}
 	return nil
+}
+
+// denied is what Docker answers with 403. Its text is the whole message.
+func denied(format string, args ...any) error {
+	return errdefs.ErrPermissionDenied.WithMessage(fmt.Sprintf(format, args...))
 }
 
 func validName(s string) bool {
@@ -130,14 +146,14 @@ func (m *Manager) Remove(ctx context.Context, ref string) error {
 
 func (m *Manager) remove(ctx context.Context, r record) error {
 	if r.predefined() {
-		return fmt.Errorf("%s is a pre-defined network and cannot be removed: %w", r.Name, errdefs.ErrPermissionDenied)
+		return denied("%s is a pre-defined network and cannot be removed", r.Name)
 	}
 	if users := m.users(r); len(users) > 0 {
 		var names []string
 		for _, u := range users {
 			names = append(names, u.Name)
 		}
-		return fmt.Errorf("error while removing network: network %s has active endpoints (%s), disconnect or stop these containers first: %w", r.Name, strings.Join(names, ", "), errdefs.ErrPermissionDenied)
+		return denied("error while removing network: network %s has active endpoints (%s), disconnect or stop these containers first", r.Name, strings.Join(names, ", "))
 	}
 	d, err := m.drivers.Network(r.DriverKey)
 	if err == nil {

@@ -23,7 +23,7 @@ func (m *Manager) Join(ctx context.Context, r container.NetworkRequest, ref stri
 		return container.NetworkState{}, err
 	}
 	if a.endpoint(rec) != nil {
-		return a.State, fmt.Errorf("endpoint with name %s already exists in network %s: %w", a.Name, rec.Name, errdefs.ErrPermissionDenied)
+		return a.State, denied("endpoint with name %s already exists in network %s", a.Name, rec.Name)
 	}
 	if s == nil {
 		s = &network.EndpointSettings{}
@@ -65,7 +65,7 @@ func (m *Manager) Leave(ctx context.Context, r container.NetworkRequest, ref str
 	}
 	e := a.endpoint(rec)
 	if e == nil {
-		return a.State, fmt.Errorf("container %s is not connected to network %s: %w", a.Name, rec.Name, errdefs.ErrPermissionDenied)
+		return a.State, denied("container %s is not connected to network %s", a.Name, rec.Name)
 	}
 	if err := m.leave(ctx, e); err != nil {
 		return a.State, fmt.Errorf("container %s: leave network %s: %w", a.Name, rec.Name, err)
@@ -90,7 +90,7 @@ func (m *Manager) meet(r container.NetworkRequest, ref string) (record, attachme
 		return rec, attachment{}, err
 	}
 	if rec.builtin() {
-		return rec, attachment{}, fmt.Errorf("a container joins or leaves network %s only when it is created: %w", rec.Name, errdefs.ErrPermissionDenied)
+		return rec, attachment{}, denied("a container joins or leaves network %s only when it is created", rec.Name)
 	}
 	a, ok := m.attachment(r.ID)
 	switch {

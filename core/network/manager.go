@@ -66,9 +66,11 @@ type Manager struct {
 	// changing serializes making and removing networks.
 	changing sync.Mutex
 
-	mu          sync.Mutex
-	networks    map[string]record      // guarded by mu; by id
-	attachments map[string]*attachment // guarded by mu; by container id, values do not change
+	mu sync.Mutex
+	// defaultDriver is the default driver's own name. guarded by mu
+	defaultDriver string
+	networks      map[string]record      // guarded by mu; by id
+	attachments   map[string]*attachment // guarded by mu; by container id, values do not change
 }
 
 var _ container.Networks = (*Manager)(nil)

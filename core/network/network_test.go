@@ -150,6 +150,11 @@ func TestANewDaemonFindsItsContainers(t *testing.T) {
 		s := r.attach(request("a", "bridge", publish(t, "80/tcp", "8080")))
 		serve(t, s.NetNS, "a")
 		r.attach(request("b", "bridge", nil))
+		// Docker's client names the driver; it is the default's own name.
+		if _, err := r.Create(ctx, apinetwork.CreateRequest{Name: "named", Driver: "bridge"}); err != nil {
+			t.Fatal(err)
+		}
+		r.attach(request("f", "named", nil))
 		before, err := r.Inspect(ctx, "bridge", false)
 		if err != nil {
 			t.Fatal(err)
@@ -180,13 +185,17 @@ func TestANewDaemonFindsItsContainers(t *testing.T) {
 		if err != nil || after.ID != before.ID || len(after.Containers) != 2 {
 			t.Fatalf("inspect: %+v, %v", after, err)
 		}
+		left, err := r.driver.Driver().List(ctx)
+		if err != nil || len(left) != 3 {
+			t.Fatalf("the driver has %v, %v, want the endpoints of a, b and f", left, err)
+		}
 		if _, err := r.Recover(ctx, id("e")); !errdefs.IsNotFound(err) {
 			t.Fatalf("recover one of another boot: %v", err)
 		}
 		if err := r.Keep(ctx, []string{id("a")}); err != nil {
 			t.Fatal(err)
 		}
-		for letter, want := range map[string]bool{"a": true, "b": false, "c": false, "d": false} {
+		for letter, want := range map[string]bool{"a": true, "b": false, "c": false, "d": false, "f": false} {
 			if isNetNS(r.pins.path(id(letter))) != want {
 				t.Errorf("namespace of %s is there: %v", letter, !want)
 			}
@@ -295,7 +304,7 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 			class error
 			text  string
 		}{
-			{"nosuch", nil, "", errdefs.ErrNotFound, "network nosuch"},
+			{"nosuch", nil, "", errdefs.ErrInvalidArgument, "network nosuch not found, create it first"},
 			{"bridge", static("172.30.0.9"), "", errdefs.ErrInvalidArgument, "user specified IP address is supported on user defined networks only"},
 			{"auto", static("172.29.0.9"), "", errdefs.ErrInvalidArgument, "user configured subnets"},
 			{"none", map[string]*apinetwork.EndpointSettings{"auto": {}}, "", errdefs.ErrInvalidArgument, "multiple networks"},

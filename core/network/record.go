@@ -34,7 +34,7 @@ type record struct {
 	// Driver is the driver's name as people see it.
 	Driver string
 	// DriverKey is the name by which the configuration knows the driver;
-	// empty: its default.
+	// empty: its default, also when a user named that.
 	DriverKey  string
 	Internal   bool
 	Attachable bool
@@ -134,10 +134,13 @@ func (m *Manager) predefine(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	name := "bridge"
+	name := bridgeName // should the driver not be there
 	if info, err := d.Info(ctx); err == nil {
 		name = info.Name
 	}
+	m.mu.Lock()
+	m.defaultDriver = name
+	m.mu.Unlock()
 	for _, want := range []record{{Name: bridgeName, Driver: name}, {Name: hostName, Driver: hostDriver}, {Name: noneName, Driver: nullDriver}} {
 		have, err := m.find(want.Name)
 		if err == nil && have.Driver == want.Driver {
