@@ -112,6 +112,24 @@ func setXattrs(h *tar.Header, set func(name string, value []byte) error) error {
 	return nil
 }
 
+// dropXattrs removes from a directory that was there what the entry does not
+// name.
+func dropXattrs(d *dirent, h *tar.Header) error {
+	attrs, err := xattrs(d.path() + "/.")
+	if err != nil {
+		return err
+	}
+	for name := range attrs {
+		if _, ok := h.PAXRecords[paxXattr+name]; ok {
+			continue
+		}
+		if err := unix.Fremovexattr(d.fd, name); err != nil && !errors.Is(err, unix.ENODATA) {
+			return fmt.Errorf("remove extended attribute %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
 // unsupported: user attributes exist on files and directories only.
 func unsupported(name string, err error) bool {
 	return errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EPERM) && strings.HasPrefix(name, "user.")

@@ -11,7 +11,7 @@ import (
 
 // mkdir makes or takes over the directory that h describes.
 func (u *unpacker) mkdir(dir *dirent, name, base string, h *tar.Header) error {
-	_, err := u.makeDir(dir, base)
+	made, err := u.makeDir(dir, base)
 	if err != nil {
 		return fmt.Errorf("make directory: %w", err)
 	}
@@ -23,6 +23,11 @@ func (u *unpacker) mkdir(dir *dirent, name, base string, h *tar.Header) error {
 		return fmt.Errorf("make directory: %w", err)
 	}
 	delete(u.implicit, d.ino)
+	if !made {
+		if err := dropXattrs(d, h); err != nil {
+			return err
+		}
+	}
 	return u.dirMeta(d, name, h)
 }
 
