@@ -32,7 +32,7 @@ func (x index) find(ref string) (record, error) {
 	}
 	parsed, err := reference.ParseAnyReference(ref)
 	if err != nil {
-		return record{}, fmt.Errorf("invalid reference format: %q: %w", ref, errdefs.ErrInvalidArgument)
+		return record{}, fmt.Errorf("%q: %w: %w", ref, err, errdefs.ErrInvalidArgument)
 	}
 	named, isNamed := parsed.(reference.Named)
 	if isNamed {

@@ -47,7 +47,7 @@ func (s *Service) targetOf(ref string, r record) ocispec.Descriptor {
 func newName(repo, tag string) (reference.Named, error) {
 	named, err := reference.ParseNormalizedNamed(repo)
 	if err != nil {
-		return nil, fmt.Errorf("invalid reference format: %q: %w: %w", repo, err, errdefs.ErrInvalidArgument)
+		return nil, fmt.Errorf("%q: %w: %w", repo, err, errdefs.ErrInvalidArgument)
 	}
 	if _, ok := named.(reference.Digested); ok {
 		return nil, fmt.Errorf("refusing to create a tag with a digest reference: %w", errdefs.ErrInvalidArgument)

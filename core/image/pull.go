@@ -61,7 +61,7 @@ func parse(repo, tag string) (reference.Named, error) {
 	}
 	ref, err := reference.ParseNormalizedNamed(full)
 	if err != nil {
-		return nil, fmt.Errorf("invalid reference format: %q: %w: %w", full, err, errdefs.ErrInvalidArgument)
+		return nil, fmt.Errorf("%q: %w: %w", full, err, errdefs.ErrInvalidArgument)
 	}
 	return ref, nil
 }

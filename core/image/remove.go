@@ -72,7 +72,7 @@ func (x *removal) plan(ref string) error {
 	}
 	named, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
-		return fmt.Errorf("invalid reference format: %q: %w: %w", ref, err, errdefs.ErrInvalidArgument)
+		return fmt.Errorf("%q: %w: %w", ref, err, errdefs.ErrInvalidArgument)
 	}
 	if len(x.users) > 0 && !x.force && single(names) {
 		return fmt.Errorf("conflict: unable to remove repository reference %q (must force) - container %s is using its referenced image %s: %w",
