@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -58,8 +59,8 @@ func badImages(registry, locked string) map[string]badInput {
 			method: "POST", path: "/v1.51/images/create?fromImage=" + registry + "/library/busybox&tag=nope", status: 404, message: "not found",
 		},
 		"bad image reference": {
-			args: []string{"run", "UPPER/case"}, code: 125, words: []string{"invalid reference format", "must be lowercase"},
-			method: "POST", path: "/v1.51/images/create?fromImage=UPPER/case&tag=1", status: 400, message: "invalid reference format",
+			args: []string{"run", "case/UPPER"}, code: 125, words: []string{"invalid reference format", "must be lowercase"},
+			method: "POST", path: "/v1.51/images/create?fromImage=case/UPPER&tag=1", status: 400, message: "invalid reference format",
 		},
 		"unreachable registry": {
 			args: []string{"run", "127.0.0.1:1/some/image"}, code: 125, words: []string{"127.0.0.1:1", "connection refused"},
@@ -71,7 +72,7 @@ func badImages(registry, locked string) map[string]badInput {
 		},
 		"no credentials": {
 			args: []string{"run", locked + "/library/busybox"}, code: 125, words: []string{locked},
-			method: "POST", path: "/v1.51/images/create?fromImage=" + locked + "/library/busybox&tag=latest", status: 401, message: locked,
+			method: "POST", path: "/v1.51/images/create?fromImage=" + locked + "/library/busybox&tag=latest", status: 404, message: "pull access denied for " + locked,
 		},
 		"unreadable credentials": {
 			method: "POST", path: "/v1.51/images/create?fromImage=busybox&tag=latest", header: [2]string{"X-Registry-Auth", "%"}, status: 400, message: "invalid X-Registry-Auth header",
@@ -299,8 +300,8 @@ func (c badInput) request(t *testing.T, h *testkit.Host) {
 func everything(t *testing.T, h *testkit.Host) string {
 	t.Helper()
 	var b strings.Builder
-	for _, args := range [][]string{{"ps", "-aq", "--no-trunc"}, {"volume", "ls", "-q"}, {"images", "-aq", "--no-trunc"}, {"network", "ls", "-q"}} {
-		fmt.Fprintf(&b, "%s: %q\n", args, h.MustDocker(args...))
+	for _, path := range []string{"/containers/json?all=1", "/images/json?all=1", "/networks", "/volumes"} {
+		fmt.Fprintf(&b, "%s: %q\n", path, identifiers(t, h, path))
 	}
 	dirs, err := filepath.Glob(h.Dir + "/state/containers/*")
 	if err != nil {
@@ -314,6 +315,23 @@ func everything(t *testing.T, h *testkit.Host) string {
 	slices.Sort(leaks)
 	fmt.Fprintf(&b, "directories: %q\nnamespaces: %q\n%s\n%s\n", dirs, pins, strings.Join(leaks, "\n"), h.FirewallRules())
 	return b.String()
+}
+
+// identifiers lists the ids, or names, in the answer to a GET.
+func identifiers(t *testing.T, h *testkit.Host, path string) []string {
+	t.Helper()
+	resp, err := h.API().Get("http://strake" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`"(Id|Name)":"[^"]*"`).FindAllString(string(body), -1)
+	slices.Sort(found)
+	return found
 }
 
 // occupy listens on a port of the host.
