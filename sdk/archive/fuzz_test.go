@@ -93,23 +93,24 @@ func FuzzUnpack(f *testing.F) {
 // it can be packed, and unpacked again, and be removed.
 func unpackBothWays(t *testing.T, j *jail, data []byte) {
 	// a sparse file may be as large as the file system allows
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx := t.Context()
+	short, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	for _, mode := range []Whiteouts{Delete, Overlay} {
 		j.confined(t, func() error {
 			for range 2 {
-				res, err := Unpack(ctx, "/dest", bytes.NewReader(data), Options{Whiteouts: mode})
+				res, err := Unpack(short, "/dest", bytes.NewReader(data), Options{Whiteouts: mode})
 				if err != nil && strings.Contains(err.Error(), "/dest") {
 					return fmt.Errorf("an error that speaks of the destination: %w", err)
 				}
-				if err := Settle(t.Context(), "/dest", []string{"/outside"}, res.Pending); err != nil {
+				if err := Settle(ctx, "/dest", []string{"/outside"}, res.Pending); err != nil {
 					return err
 				}
 			}
-			if _, _, err := DiskUsage(t.Context(), "/dest"); err != nil {
+			if _, _, err := DiskUsage(ctx, "/dest"); err != nil {
 				return err
 			}
-			return DiffUpper(t.Context(), io.Discard, "/dest", []string{"/outside"})
+			return DiffUpper(ctx, io.Discard, "/dest", []string{"/outside"})
 		})
 	}
 }
