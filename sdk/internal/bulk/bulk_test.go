@@ -156,7 +156,7 @@ func TestAConnectionThatBreaksIsNoEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if b, err := io.ReadAll(r); err != io.ErrUnexpectedEOF || len(b) != 100 {
+	if b, err := io.ReadAll(r); !errors.Is(err, io.ErrUnexpectedEOF) || len(b) != 100 {
 		t.Error(len(b), err)
 	}
 }
