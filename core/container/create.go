@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -129,7 +130,13 @@ func (m *Manager) planNetwork(ctx context.Context, rec *record, n *apinetwork.Ne
 		copied.EndpointsConfig = map[string]*apinetwork.EndpointSettings{}
 	}
 	if !h.NetworkMode.IsContainer() {
-		if err := m.cfg.Networks.Plan(ctx, h, &copied); err != nil {
+		err := m.cfg.Networks.Plan(ctx, h, &copied)
+		if errdefs.IsNotFound(err) {
+			// Docker's client takes a create's "not found" for the image
+			// and goes to pull it.
+			return invalid("%s, create it first", strings.TrimSuffix(err.Error(), ": "+errdefs.ErrNotFound.Error()))
+		}
+		if err != nil {
 			return err
 		}
 		if h.NetworkMode.IsDefault() || h.NetworkMode == "" {

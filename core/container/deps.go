@@ -62,6 +62,10 @@ type Networks interface {
 	// Recover checks and repairs the attachment of a container that runs on
 	// after a restart of the daemon or the driver.
 	Recover(ctx context.Context, id string) (NetworkState, error)
+	// Join has a running container join one more network, by id or name, and
+	// Leave leave one. Both return the container's new state.
+	Join(ctx context.Context, r NetworkRequest, network string, s *apinetwork.EndpointSettings) (NetworkState, error)
+	Leave(ctx context.Context, r NetworkRequest, network string) (NetworkState, error)
 	// Renamed tells the new name of a container, under which others find it.
 	Renamed(id, name string) error
 }

@@ -2,17 +2,13 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"strconv"
 
-	"github.com/containerd/errdefs"
 	units "github.com/docker/go-units"
 	apicontainer "github.com/moby/moby/api/types/container"
-	apinetwork "github.com/moby/moby/api/types/network"
 
 	"github.com/strakehq/strake/core/api/containers"
-	"github.com/strakehq/strake/core/api/networks"
 	"github.com/strakehq/strake/core/config"
 	"github.com/strakehq/strake/core/container"
 )
@@ -91,21 +87,4 @@ func (d defaults) resolver(h *apicontainer.HostConfig) {
 	if len(h.DNSOptions) == 0 {
 		h.DNSOptions = d.config.DNSOptions
 	}
-}
-
-// connector refuses to change the networks of containers that exist.
-type connector struct{}
-
-var _ networks.Connector = connector{}
-
-// Connect implements networks.Connector.
-func (connector) Connect(_ context.Context, network string, r apinetwork.ConnectRequest) error {
-	return fmt.Errorf("network %s: connecting container %s: a container joins its networks when it is created, create it anew with --network: %w",
-		network, r.Container, errdefs.ErrNotImplemented)
-}
-
-// Disconnect implements networks.Connector.
-func (connector) Disconnect(_ context.Context, network string, r apinetwork.DisconnectRequest) error {
-	return fmt.Errorf("network %s: disconnecting container %s: a container leaves its networks when it stops: %w",
-		network, r.Container, errdefs.ErrNotImplemented)
 }

@@ -68,7 +68,7 @@ func (e *Engine) api() (http.Handler, error) {
 		Version: version.Version, Logger: log,
 		Routes: slices.Concat(
 			apisystem.Routes(sys, e.bus), containers.Routes(defaults{e.containers, e.config.Containers}, log), images.Routes(e.images),
-			networks.Routes(e.networks, connector{}), volumes.Routes(e.volumes), drivers.Routes(ours{e.drivers, e.traces}),
+			networks.Routes(e.networks, e.containers), volumes.Routes(e.volumes), drivers.Routes(ours{e.drivers, e.traces}),
 		),
 	})), nil
 }

@@ -304,7 +304,7 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 			class error
 			text  string
 		}{
-			{"nosuch", nil, "", errdefs.ErrInvalidArgument, "network nosuch not found, create it first"},
+			{"nosuch", nil, "", errdefs.ErrNotFound, "network nosuch not found"},
 			{"bridge", static("172.30.0.9"), "", errdefs.ErrInvalidArgument, "user specified IP address is supported on user defined networks only"},
 			{"auto", static("172.29.0.9"), "", errdefs.ErrInvalidArgument, "user configured subnets"},
 			{"none", map[string]*apinetwork.EndpointSettings{"auto": {}}, "", errdefs.ErrInvalidArgument, "multiple networks"},

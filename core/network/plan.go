@@ -9,7 +9,6 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/containerd/errdefs"
 	apicontainer "github.com/moby/moby/api/types/container"
@@ -29,11 +28,6 @@ func (m *Manager) Plan(_ context.Context, h *apicontainer.HostConfig, n *network
 		return planShared(h, n)
 	}
 	joins, err := m.joins(h, n.EndpointsConfig)
-	if errdefs.IsNotFound(err) {
-		// Docker's client takes "not found" at this point for the image and
-		// pulls it.
-		return errdefs.ErrInvalidArgument.WithMessage(strings.TrimSuffix(err.Error(), ": "+errdefs.ErrNotFound.Error()) + ", create it first")
-	}
 	if err != nil {
 		return err
 	}

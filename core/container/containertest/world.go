@@ -183,6 +183,16 @@ func (n *Networks) Namespace(_ context.Context, r container.NetworkRequest) (str
 // Renamed implements container.Networks.
 func (n *Networks) Renamed(string, string) error { return nil }
 
+// Join implements container.Networks.
+func (n *Networks) Join(context.Context, container.NetworkRequest, string, *apinetwork.EndpointSettings) (container.NetworkState, error) {
+	return container.NetworkState{}, nil
+}
+
+// Leave implements container.Networks.
+func (n *Networks) Leave(context.Context, container.NetworkRequest, string) (container.NetworkState, error) {
+	return container.NetworkState{}, nil
+}
+
 // Attach implements container.Networks.
 func (n *Networks) Attach(_ context.Context, r container.NetworkRequest) (container.NetworkState, error) {
 	n.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
 	"github.com/mdlayher/netlink"
 
 	"github.com/strakehq/strake/plugins/net-bridge/internal/firewall"
@@ -40,7 +41,7 @@ func newLayout(name string) (layout, error) {
 	l.anyAddr = &nftables.Set{Table: t, Name: "ports", IsMap: true, Concatenation: true, KeyType: portKey, DataType: target}
 	l.oneAddr = &nftables.Set{Table: t, Name: "address-ports", IsMap: true, Concatenation: true, KeyType: addrKey, DataType: target}
 	l.loopback = &nftables.Set{Table: t, Name: "loopback-ports", Concatenation: true, KeyType: addrKey}
-	l.bridges = &nftables.Set{Table: t, Name: "bridges", KeyType: nftables.TypeIFName}
+	l.bridges = &nftables.Set{Table: t, Name: "bridges", KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}
 	l.chains = newChains(t)
 	return l, nil
 }
