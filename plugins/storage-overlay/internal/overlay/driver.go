@@ -17,7 +17,7 @@
 // that a process may be killed at any point. Records are symbolic links because
 // their text is part of the file system's journal: a power cut leaves all of a
 // record or nothing, without an fsync in the way of a container's start. See
-// docs/decisions/0010 and 0011.
+// docs/decisions/0017.
 package overlay
 
 import (
