@@ -27,7 +27,7 @@ import (
 
 // gcPercent keeps the heap near what lives: at Go's default of 100 the first
 // collection comes at 4 MiB, more than the whole shim needs.
-const gcPercent = 10
+const gcPercent = 40
 
 const listenFD = 3
 

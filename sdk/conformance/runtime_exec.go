@@ -81,7 +81,9 @@ func execInput(l *runtimeLab) {
 	if e := l.wait(b, "x"); e.Code != 0 {
 		l.Errorf("exit: %+v", e)
 	}
-	c = l.exec(l.execArgs(b, "y", runtime.IO{Stdin: true}, "cat"), streams)
+	_, _, err := l.d.Exec(l.ctx, l.execArgs(b, "y", runtime.IO{Stdin: true}, "cat"))
+	l.NoError(err, "exec")
+	c = l.attach(b, "y", streams, false)
 	c.send("more")
 	c.expect(1, "more")
 	l.NoError(l.d.CloseStdin(l.ctx, b.id, "y"), "close stdin")

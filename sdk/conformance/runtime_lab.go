@@ -256,7 +256,7 @@ func (l *runtimeLab) event(want func(runtime.Event) bool) runtime.Event {
 	select {
 	case e := <-got:
 		cancel()
-		<-ended
+		<-ended //nolint:errcheck // it ends with its context
 		return e
 	case err := <-ended:
 		l.Fatalf("the watch ended: %w", err)

@@ -88,7 +88,10 @@ func oomEvent(l *runtimeLab) {
 			}
 		})
 	}()
-	l.Cleanup(func() { cancel(); <-watch })
+	l.Cleanup(func() {
+		cancel()
+		<-watch //nolint:errcheck // it ends with its context
+	})
 	time.Sleep(50 * time.Millisecond) // events of this kind are not repeated: let the watch begin
 	_, err := l.d.Start(l.ctx, b.id)
 	l.NoError(err, "start")

@@ -1,8 +1,6 @@
 package conformance
 
 import (
-	"bytes"
-	"io"
 	"net"
 	"strings"
 	"time"
@@ -177,12 +175,4 @@ func attachStopped(l *runtimeLab) {
 	l.wait(b, "")
 	_, err := l.d.Attach(l.ctx, b.id, "", outputs)
 	l.ErrorIs(err, errdefs.ErrFailedPrecondition, "attach")
-}
-
-// drain reads all there is of a client.
-func (c *client) drain() []byte {
-	var b bytes.Buffer
-	_, err := io.Copy(&b, c)
-	c.lab.NoError(err, "read output")
-	return b.Bytes()
 }

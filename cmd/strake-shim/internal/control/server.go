@@ -112,5 +112,5 @@ func (s *Server) send(c *conn, r wire.Reply) {
 }
 
 func note(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "control: "+format+"\n", args...) //nolint:errcheck // nowhere else to say it
+	fmt.Fprintf(os.Stderr, "control: "+format+"\n", args...)
 }

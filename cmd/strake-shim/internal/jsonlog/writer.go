@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/strakehq/strake/cmd/strake-shim/internal/pages"
 )
 
 // Stream is one of the two streams that are logged.
@@ -19,7 +21,12 @@ const (
 )
 
 // flushAt is the size of formatted entries that goes to the file in one write.
-const flushAt = 128 << 10
+// One more entry fits into the buffer, unless it has many attributes; then the
+// heap helps out.
+const (
+	flushAt    = 128 << 10
+	bufferSize = flushAt + 6*MaxPiece + 4096
+)
 
 // Config describes a log.
 type Config struct {
@@ -44,7 +51,9 @@ type Writer struct {
 	file    *os.File
 	journal *journal
 	pos     position
-	out     []byte
+	buf     *pages.Buffer
+	out     []byte // formatted entries, in buf
+	stamp   [len(time.RFC3339Nano)]byte
 	failed  error // the first error of writing
 }
 
@@ -71,7 +80,7 @@ func Resume(c Config, again bool) (*Writer, error) {
 }
 
 func open(c Config, from start) (*Writer, error) {
-	w := &Writer{conf: c}
+	w := &Writer{conf: c, buf: pages.New(bufferSize)}
 	if err := w.label(); err != nil {
 		return nil, err
 	}
@@ -125,7 +134,8 @@ func (w *Writer) Taken(s Stream) int64 {
 func (w *Writer) Write(s Stream, data []byte, last bool) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	stamp := time.Now().UTC().AppendFormat(nil, time.RFC3339Nano)
+	stamp := time.Now().UTC().AppendFormat(w.stamp[:0], time.RFC3339Nano)
+	w.out = w.buf.Get()[:0]
 	done, flushed := 0, 0
 	for done < len(data) {
 		n := cut(data[done:])
@@ -179,7 +189,7 @@ func (w *Writer) flush(s Stream, taken int) {
 		w.pos.size += int64(n)
 	}
 	w.pos.taken[s] += int64(taken)
-	w.out = w.out[:0]
+	w.out = w.buf.Get()[:0]
 	w.journal.store(w.pos)
 }
 
@@ -193,7 +203,9 @@ func (w *Writer) fail(err error) {
 func (w *Writer) Relax() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.out = nil
+	if err := w.buf.Relax(0); err != nil {
+		w.fail(err)
+	}
 }
 
 // Close closes the file. The error is the first that Write met, or one of
@@ -201,5 +213,5 @@ func (w *Writer) Relax() {
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return errors.Join(w.failed, w.file.Close(), w.journal.close())
+	return errors.Join(w.failed, w.file.Close(), w.journal.close(), w.buf.Free())
 }

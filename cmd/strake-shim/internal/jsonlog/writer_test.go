@@ -47,7 +47,7 @@ func TestLinesAndPiecesBecomeEntries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	long := strings.Repeat("x", maxPiece)
+	long := strings.Repeat("x", MaxPiece)
 	data := []byte("one\n\n" + long + "tail\n" + "rest")
 	n := w.Write(Stdout, data, false)
 	if n != len(data)-4 {

@@ -224,5 +224,5 @@ func (c *Container) startOOMWatch() {
 
 // note writes to the shim's own log.
 func note(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, time.Now().UTC().Format(time.RFC3339Nano)+" "+format+"\n", args...) //nolint:errcheck // nowhere else to say it
+	fmt.Fprintf(os.Stderr, time.Now().UTC().Format(time.RFC3339Nano)+" "+format+"\n", args...)
 }

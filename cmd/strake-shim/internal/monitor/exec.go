@@ -96,7 +96,7 @@ func (c *Container) runExec(p *process) error {
 func (c *Container) deleteExec(id string) error {
 	p, err := c.process(id)
 	if err != nil {
-		return nil //nolint:nilerr // gone already
+		return nil // gone already
 	}
 	if s := c.stateOf(p).Status; s != wire.Stopped {
 		return precondition("exec is " + string(s))

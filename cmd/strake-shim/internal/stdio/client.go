@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/strakehq/strake/cmd/strake-shim/internal/pages"
 	"github.com/strakehq/strake/sdk/shim/wire"
 )
 
@@ -13,17 +14,19 @@ import (
 type client struct {
 	hub  *hub
 	want wire.Streams
+	mem  *pages.Buffer
 
 	mu        sync.Mutex // guards all below
 	changed   *sync.Cond
-	queue     []byte
-	unbounded bool // nobody waits for this client
-	ended     bool // after the queue comes the end
+	queue     []byte // in one of two buffers, which take turns
+	spare     []byte // the other
+	unbounded bool   // nobody waits for this client
+	ended     bool   // after the queue comes the end
 	gone      bool
 }
 
 func newClient(h *hub, want wire.Streams) *client {
-	c := &client{hub: h, want: want}
+	c := &client{hub: h, want: want, mem: pages.New(2 * queueRoom)}
 	c.changed = sync.NewCond(&c.mu)
 	return c
 }
@@ -48,6 +51,10 @@ func (c *client) send(stream byte, b []byte) {
 	if c.gone {
 		return
 	}
+	if c.queue == nil {
+		m := c.mem.Get()
+		c.queue, c.spare = m[:0:queueRoom], m[queueRoom:queueRoom]
+	}
 	if !c.hub.raw {
 		head := [8]byte{0: stream}
 		binary.BigEndian.PutUint32(head[4:], uint32(len(b)))
@@ -57,19 +64,16 @@ func (c *client) send(stream byte, b []byte) {
 	c.changed.Broadcast()
 }
 
-// take waits for output and takes it in exchange for a buffer. It is nil at
-// the end.
-func (c *client) take(spare []byte) []byte {
+// take waits for output and takes it all. What it returned before is used
+// again. It is empty at the end.
+func (c *client) take() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for len(c.queue) == 0 && !c.ended && !c.gone {
-		if cap(spare) > 4096 {
-			spare = nil // an idle client keeps little
-		}
 		c.changed.Wait()
 	}
 	b := c.queue
-	c.queue = spare[:0]
+	c.queue, c.spare = c.spare[:0], b
 	c.changed.Broadcast()
 	return b
 }
@@ -89,7 +93,10 @@ func (c *client) serve(l *os.File, path string) {
 			note("close client: %v", err)
 		}
 	}
-	c.set(func() { c.gone, c.queue = true, nil })
+	c.set(func() { c.gone, c.queue, c.spare = true, nil, nil })
+	if err := c.mem.Free(); err != nil {
+		note("free client: %v", err)
+	}
 	c.hub.remove(c)
 }
 
@@ -111,9 +118,9 @@ func (c *client) accept(l *os.File, path string) (*os.File, error) {
 // deliver writes the queue until the end or until the client is gone, and gives
 // the client a while to say good-bye.
 func (c *client) deliver(conn *os.File) {
-	var b []byte
 	for {
-		if b = c.take(b); len(b) == 0 {
+		b := c.take()
+		if len(b) == 0 {
 			break
 		}
 		if _, err := conn.Write(b); err != nil {

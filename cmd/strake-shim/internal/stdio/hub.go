@@ -15,8 +15,13 @@ const (
 	leaveWithin   = 10 * time.Second
 )
 
-// queueSize bounds what is kept for a client before the process waits.
-const queueSize = 256 << 10
+// queueSize bounds what is kept for a client before the process waits. A queue
+// just below it has room for one chunk more; beyond that, at the process's end,
+// it moves to the heap.
+const (
+	queueSize = 256 << 10
+	queueRoom = queueSize + chunk + 64
+)
 
 // hub hands a process's output to attached clients and their input to the
 // process.

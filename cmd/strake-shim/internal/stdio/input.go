@@ -9,7 +9,7 @@ import (
 
 // note writes to the shim's own log.
 func note(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "stdio: "+format+"\n", args...) //nolint:errcheck // nowhere else to say it
+	fmt.Fprintf(os.Stderr, "stdio: "+format+"\n", args...)
 }
 
 // input is the writing end of a process's standard input.

@@ -3,7 +3,6 @@ package stdio
 import (
 	"errors"
 	"io"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -74,7 +73,6 @@ func (o *output) doze() {
 		if o.of.log != nil {
 			o.of.log.Relax()
 		}
-		debug.FreeOSMemory()
 	})
 }
 

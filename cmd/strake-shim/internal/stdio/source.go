@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/strakehq/strake/cmd/strake-shim/internal/jsonlog"
+	"github.com/strakehq/strake/cmd/strake-shim/internal/pages"
 )
 
 // chunk is the most that is read at once.
@@ -47,11 +50,11 @@ func (t *tap) read(op func(fd int) (int, error)) (int, error) {
 		var operr error
 		err := rc.Read(func(fd uintptr) bool {
 			for {
-				if n, operr = op(int(fd)); operr != unix.EINTR {
+				if n, operr = op(int(fd)); !errors.Is(operr, unix.EINTR) {
 					break
 				}
 			}
-			return operr != unix.EAGAIN || t.last.Load()
+			return !errors.Is(operr, unix.EAGAIN) || t.last.Load()
 		})
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -61,7 +64,7 @@ func (t *tap) read(op func(fd int) (int, error)) (int, error) {
 			}
 		case err != nil:
 			return 0, err
-		case operr == unix.EAGAIN || operr == unix.EIO: // done; pty without a slave
+		case errors.Is(operr, unix.EAGAIN) || errors.Is(operr, unix.EIO): // done; pty without a slave
 			return 0, nil
 		default:
 			return max(n, 0), operr
@@ -75,50 +78,77 @@ func (t *tap) finish(grace time.Duration) {
 	}
 }
 
+// window is a buffer for what is read and not yet released. It may be relaxed
+// only while its owner waits.
+type window struct {
+	*pages.Buffer
+	mu   sync.Mutex
+	busy bool // guarded by mu: somebody uses the bytes
+}
+
+func newWindow() *window { return &window{Buffer: pages.New(chunk + jsonlog.MaxPiece)} }
+
+// use and rest bracket the use of the bytes.
+func (w *window) use() []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.busy = true
+	return w.Get()
+}
+
+func (w *window) rest() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.busy = false
+}
+
+// relax gives back all but the first keep bytes, unless they are in use.
+func (w *window) relax(keep int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.busy {
+		return
+	}
+	if err := w.Relax(keep); err != nil {
+		note("give memory back: %v", err)
+	}
+}
+
 // plain is a source whose bytes are in memory only: a pty, or a FIFO whose
 // output is not logged.
 type plain struct {
 	tap
-	mu   sync.Mutex // guards buf against relax
-	buf  []byte
-	held int // bytes at the beginning of buf that are not released
+	win  *window
+	held atomic.Int64 // bytes at the window's beginning that are not released
 }
 
-func newPlain(f *os.File) *plain { return &plain{tap: tap{f: f}} }
+func newPlain(f *os.File) *plain { return &plain{tap: tap{f: f}, win: newWindow()} }
 
 func (p *plain) next() ([]byte, int, error) {
-	n, err := p.tap.read(func(fd int) (int, error) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if cap(p.buf)-p.held < 512 {
-			p.buf = append(make([]byte, 0, max(4096, 2*cap(p.buf))), p.buf[:p.held]...)
+	held := int(p.held.Load())
+	n, err := p.read(func(fd int) (int, error) {
+		buf := p.win.use()
+		n, err := unix.Read(fd, buf[held:held+chunk])
+		if err != nil {
+			p.win.rest()
 		}
-		return unix.Read(fd, p.buf[p.held:cap(p.buf)])
+		return n, err
 	})
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	fresh := p.buf[:p.held+n]
-	if n == cap(p.buf)-p.held && cap(p.buf) < chunk { // more at once next time
-		p.buf = append(make([]byte, 0, 2*cap(p.buf)), fresh...)
-	}
-	p.held += n
+	p.held.Add(int64(n))
 	if n == 0 && err == nil {
 		err = io.EOF
 	}
-	return fresh, n, err
+	return p.win.use()[:held+n], n, err
 }
 
 func (p *plain) release(n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	copy(p.buf[:p.held-n], p.buf[n:p.held])
-	p.held -= n
+	held := int(p.held.Load())
+	buf := p.win.use()
+	copy(buf[:held-n], buf[n:held])
+	p.held.Add(-int64(n))
+	p.win.rest()
 }
 
-func (p *plain) relax() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.buf = append([]byte(nil), p.buf[:p.held]...)
-}
+func (p *plain) relax() { p.win.relax(int(p.held.Load())) }
 
-func (p *plain) close() error { return p.f.Close() }
+func (p *plain) close() error { return errors.Join(p.f.Close(), p.win.Free()) }

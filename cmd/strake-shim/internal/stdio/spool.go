@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,9 +22,7 @@ type spool struct {
 	file               *os.File
 	size, taken, freed int64
 	behind             bool // there are bytes of a former reader
-
-	mu  sync.Mutex // guards buf against relax
-	buf []byte
+	win                *window
 }
 
 // newSpool goes on with the bytes from taken on.
@@ -38,22 +35,23 @@ func newSpool(fifo *os.File, path string, taken int64) (*spool, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	s := &spool{tap: tap{f: fifo}, file: f, size: info.Size(), taken: taken}
+	s := &spool{tap: tap{f: fifo}, file: f, size: info.Size(), taken: taken, win: newWindow()}
 	s.behind = s.size > taken
 	return s, nil
 }
 
 func (s *spool) next() ([]byte, int, error) {
-	n := int(s.size - s.taken)
+	s.win.rest()
+	n := int(min(s.size-s.taken, chunk))
 	var err error
 	if !s.behind {
 		if n, err = s.fill(); err != nil {
 			return nil, 0, err
 		}
 	}
-	end := n == 0
-	s.behind = false
+	end := n == 0 && !s.behind
 	data, err := s.load()
+	s.behind = s.behind && s.taken+int64(len(data)) < s.size
 	if err == nil && end {
 		err = io.EOF
 	}
@@ -62,7 +60,7 @@ func (s *spool) next() ([]byte, int, error) {
 
 // fill moves what the FIFO holds to the file.
 func (s *spool) fill() (int, error) {
-	n, err := s.tap.read(func(fd int) (int, error) {
+	n, err := s.read(func(fd int) (int, error) {
 		at := s.size
 		n, err := unix.Splice(fd, nil, int(s.file.Fd()), &at, chunk, unix.SPLICE_F_NONBLOCK)
 		return int(n), err
@@ -71,20 +69,15 @@ func (s *spool) fill() (int, error) {
 	return n, err
 }
 
-// load reads all that is not released.
+// load reads what is not released. That is more than the window holds only
+// after a former reader.
 func (s *spool) load() ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := int(s.size - s.taken)
-	if cap(s.buf) < n {
-		s.buf = make([]byte, max(4096, n))
-	}
-	data := s.buf[:n]
-	_, err := s.file.ReadAt(data, s.taken)
+	buf := s.win.use()
+	n, err := s.file.ReadAt(buf[:min(s.size-s.taken, int64(len(buf)))], s.taken)
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	return data, err
+	return buf[:n], err
 }
 
 func (s *spool) release(n int) {
@@ -97,10 +90,6 @@ func (s *spool) release(n int) {
 	}
 }
 
-func (s *spool) relax() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.buf = nil
-}
+func (s *spool) relax() { s.win.relax(0) }
 
-func (s *spool) close() error { return errors.Join(s.f.Close(), s.file.Close()) }
+func (s *spool) close() error { return errors.Join(s.f.Close(), s.file.Close(), s.win.Free()) }

@@ -100,7 +100,7 @@ func (c *container) dial(ctx context.Context) error {
 		return fmt.Errorf("container %s: connect to shim: %w: %w", c.id, err, errdefs.ErrUnavailable)
 	}
 	c.client = client
-	go c.watch(client, c.process)
+	go c.watch(context.WithoutCancel(ctx), client, c.process)
 	return nil
 }
 
@@ -141,7 +141,7 @@ func (c *container) has(file string) bool {
 const shimLives = time.Second
 
 // watch waits for the shim's end, and has the container adopted.
-func (c *container) watch(client *shim.Client, p *os.Process) {
+func (c *container) watch(ctx context.Context, client *shim.Client, p *os.Process) {
 	<-client.Gone()
 	if p != nil {
 		if _, err := p.Wait(); err != nil && !errors.Is(err, syscall.ECHILD) {
@@ -158,7 +158,7 @@ func (c *container) watch(client *shim.Client, p *os.Process) {
 	if rest > 0 && p != nil && !c.has(wire.ExitFile) {
 		time.Sleep(rest)
 	}
-	c.greet(context.Background())
+	c.greet(ctx)
 }
 
 // greet connects to the shim, and keeps what must not be lost with it.

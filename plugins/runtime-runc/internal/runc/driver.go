@@ -174,13 +174,3 @@ func (d *Driver) drop(id runtime.ContainerID) {
 	defer d.mu.Unlock()
 	delete(d.containers, id)
 }
-
-func (d *Driver) all() []*container {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var cs []*container
-	for _, c := range d.containers {
-		cs = append(cs, c)
-	}
-	return cs
-}
