@@ -46,6 +46,7 @@ type storageLab struct {
 	d       storage.Driver
 	info    driver.Info
 	serial  int
+	room    *mountRoom
 }
 
 func newStorageLab(t *T, s Subject[storage.Driver]) *storageLab {
@@ -54,6 +55,9 @@ func newStorageLab(t *T, s Subject[storage.Driver]) *storageLab {
 	l.info, err = l.d.Info(t.ctx)
 	t.NoError(err, "info")
 	t.Cleanup(l.clear)
+	l.room, err = newMountRoom()
+	t.NoError(err, "make a mount namespace")
+	t.Cleanup(l.room.leave)
 	return l
 }
 
@@ -127,7 +131,7 @@ func (l *storageLab) tryLayer(name, parent storage.SnapshotKey, tar []byte) erro
 		return l.d.Commit(l.ctx, name, key, storage.CommitOptions{Parent: parent})
 	}
 	mounts := l.prepare(key, parent)
-	err := mounted(mounts, func(root string) error {
+	err := l.room.mounted(mounts, func(root string) error {
 		_, err := archive.Unpack(l.ctx, root, bytes.NewReader(tar), archive.Options{Whiteouts: archive.Delete})
 		return err
 	})
@@ -139,7 +143,7 @@ func (l *storageLab) tryLayer(name, parent storage.SnapshotKey, tar []byte) erro
 
 // inside calls f with the root of mounts.
 func (l *storageLab) inside(mounts []mount.Mount, f func(root string) error) {
-	l.NoError(mounted(mounts, f), "in the mounted snapshot")
+	l.NoError(l.room.mounted(mounts, f), "in the mounted snapshot")
 }
 
 // look calls f with the root of a view of committed snapshot key.
@@ -181,28 +185,55 @@ func wantAbsent(root, name string) error {
 	return errors.Join(fmt.Errorf("%s exists", name), err)
 }
 
-// mounted calls f with the root of mounts in a mount namespace of one thread,
-// which ends with it whatever happens.
-func mounted(mounts []mount.Mount, f func(root string) error) error {
-	done := make(chan error, 1)
+// mountRoom is a thread in a mount namespace of its own: nobody sees its
+// mounts, and they end with it.
+type mountRoom struct{ work chan func() }
+
+func newMountRoom() (*mountRoom, error) {
+	r := &mountRoom{work: make(chan func())}
+	ready := make(chan error)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends
-		done <- alone(mounts, f)
+		err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS)
+		if err == nil {
+			err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+		}
+		ready <- err
+		for f := range r.work {
+			f()
+		}
 	}()
+	err := <-ready
+	if err != nil {
+		r.leave()
+	}
+	return r, err
+}
+
+func (r *mountRoom) leave() { close(r.work) }
+
+// mounted calls f in the room with the root of mounts.
+func (r *mountRoom) mounted(mounts []mount.Mount, f func(root string) error) error {
+	done := make(chan error)
+	r.work <- func() { done <- aside(mounts, f) }
 	return <-done
 }
 
-func alone(mounts []mount.Mount, f func(root string) error) (err error) {
-	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
-		return fmt.Errorf("make a mount namespace: %w", err)
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("make mounts private: %w", err)
-	}
+func aside(mounts []mount.Mount, f func(root string) error) (err error) {
 	dir, err := os.MkdirTemp("", "strake-conformance-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.Remove(dir)) }()
-	return mount.With(mounts, dir, func(root string) error { return f(root) })
+	return mount.With(mounts, dir, f)
+}
+
+// mounted is for callers that run side by side.
+func mounted(mounts []mount.Mount, f func(root string) error) error {
+	r, err := newMountRoom()
+	if err != nil {
+		return err
+	}
+	defer r.leave()
+	return r.mounted(mounts, f)
 }

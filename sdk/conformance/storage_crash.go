@@ -201,7 +201,7 @@ func crashBusy(l *storageLab) {
 	if l.subject.Kill == nil {
 		l.Skipf("the driver cannot be killed here")
 	}
-	l.base("base")
+	l.base()
 	for round := range 3 {
 		d := l.d
 		var all sync.WaitGroup

@@ -142,7 +142,7 @@ func nodes(l *storageLab) {
 }
 
 func layerXattrs(l *storageLab) {
-	l.base("base")
+	l.base()
 	f := file("f", "")
 	f.PAXRecords = map[string]string{"SCHILY.xattr.user.note": "binary \xff\x01 value", "SCHILY.xattr.user.empty": ""}
 	dir := directory("dir/", 0o755)
@@ -306,7 +306,7 @@ func applyCounts(l *storageLab) {
 
 func applyWrong(l *storageLab) {
 	a := l.applier()
-	l.base("base")
+	l.base()
 	l.view("v", "base")
 	tar := archived(l, file("f", ""))
 	_, err := a.Apply(l.ctx, "nobody", bytes.NewReader(tar))

@@ -47,7 +47,7 @@ func commitMoves(l *storageLab) {
 }
 
 func commitAgain(l *storageLab) {
-	l.base("base")
+	l.base()
 	l.prepare("a", "")
 	for range 3 {
 		l.NoError(l.d.Commit(l.ctx, "layer", "a", storage.CommitOptions{Parent: "base"}), "commit")
@@ -55,7 +55,7 @@ func commitAgain(l *storageLab) {
 }
 
 func commitExisting(l *storageLab) {
-	l.base("base")
+	l.base()
 	l.inside(l.prepare("a", "base"), func(root string) error { return write(root, "f", "first") })
 	l.commit("layer", "a")
 	l.inside(l.prepare("b", "base"), func(root string) error { return write(root, "f", "second") })
@@ -70,7 +70,7 @@ func commitExisting(l *storageLab) {
 }
 
 func commitOther(l *storageLab) {
-	l.base("base")
+	l.base()
 	l.prepare("a", "base")
 	l.prepare("b", "")
 	l.ErrorIs(l.d.Commit(l.ctx, "b", "a", storage.CommitOptions{}), errdefs.ErrAlreadyExists, "commit under an active snapshot's key")
@@ -80,7 +80,7 @@ func commitOther(l *storageLab) {
 }
 
 func commitLate(l *storageLab) {
-	l.base("base")
+	l.base()
 	l.inside(l.prepare("a", ""), func(root string) error { return write(root, "top", "late") })
 	l.NoError(l.d.Commit(l.ctx, "layer", "a", storage.CommitOptions{Parent: "base"}), "commit with a late parent")
 	s, err := l.d.Stat(l.ctx, "layer")
@@ -95,7 +95,7 @@ func commitLate(l *storageLab) {
 }
 
 func commitBadParent(l *storageLab) {
-	l.base("base")
+	l.base()
 	l.layer("other", "", archived(l))
 	l.prepare("a", "")
 	l.prepare("over", "base")
@@ -111,7 +111,7 @@ func commitBadParent(l *storageLab) {
 }
 
 func commitWrong(l *storageLab) {
-	l.base("base")
+	l.base()
 	l.view("v", "base")
 	commit := func(key storage.SnapshotKey) error { return l.d.Commit(l.ctx, "x", key, storage.CommitOptions{}) }
 	l.ErrorIs(commit("nobody"), errdefs.ErrNotFound, "commit an unknown snapshot")
@@ -122,7 +122,7 @@ func commitWrong(l *storageLab) {
 }
 
 func commitAtOnce(l *storageLab) {
-	l.base("base")
+	l.base()
 	var errs []error
 	done := make(chan error)
 	for i := range 8 {
@@ -179,7 +179,7 @@ func removeCases() []storageCase {
 }
 
 func removeGone(l *storageLab) {
-	l.base("base")
+	l.base()
 	l.prepare("a", "base")
 	l.view("v", "base")
 	for _, key := range []storage.SnapshotKey{"a", "v", "base", "never"} {
@@ -196,7 +196,7 @@ func removeGone(l *storageLab) {
 }
 
 func removeParent(l *storageLab) {
-	l.base("base")
+	l.base()
 	l.layer("upper", "base", archived(l))
 	l.prepare("a", "upper")
 	l.view("v", "upper")
@@ -220,7 +220,7 @@ func removeReuse(l *storageLab) {
 }
 
 func removeMounted(l *storageLab) {
-	l.base("base")
+	l.base()
 	l.inside(l.prepare("a", "base"), func(root string) error {
 		return errors.Join(write(root, "new", ""), l.d.Remove(l.ctx, "a"))
 	})
@@ -326,7 +326,7 @@ func syncAgain(l *storageLab) {
 	for range 3 {
 		l.NoError(l.d.Sync(l.ctx), "sync")
 	}
-	l.base("base")
+	l.base()
 	for range 3 {
 		l.NoError(l.d.Sync(l.ctx), "sync")
 	}

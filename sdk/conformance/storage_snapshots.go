@@ -83,14 +83,14 @@ func emptySnapshot(l *storageLab) {
 	l.inside(mounts, func(root string) error { return want(root, "dir/file", "text") })
 }
 
-// base commits a layer with a few files.
-func (l *storageLab) base(name storage.SnapshotKey) {
-	l.layer(name, "", archived(l, file("kept", "base"), file("gone", "base"), file("changed", "base"),
+// base commits a layer "base" with a few files.
+func (l *storageLab) base() {
+	l.layer("base", "", archived(l, file("kept", "base"), file("gone", "base"), file("changed", "base"),
 		directory("dir/", 0o755), file("dir/file", "base")))
 }
 
 func ownChanges(l *storageLab) {
-	l.base("base")
+	l.base()
 	mounts := l.prepare("one", "base")
 	l.inside(mounts, func(root string) error {
 		return errors.Join(
@@ -129,7 +129,7 @@ func rootAttributes(l *storageLab) {
 }
 
 func prepareAgain(l *storageLab) {
-	l.base("base")
+	l.base()
 	o := storage.PrepareOptions{Labels: map[string]string{"k": "v"}}
 	for _, make := range []struct {
 		key storage.SnapshotKey
@@ -148,7 +148,7 @@ func prepareAgain(l *storageLab) {
 }
 
 func keyInUse(l *storageLab) {
-	l.base("base")
+	l.base()
 	l.prepare("a", "base")
 	l.view("v", "base")
 	_, err := l.d.Prepare(l.ctx, "a", "", storage.PrepareOptions{})
@@ -164,7 +164,7 @@ func keyInUse(l *storageLab) {
 }
 
 func badParents(l *storageLab) {
-	l.base("base")
+	l.base()
 	l.prepare("active", "")
 	l.view("view", "base")
 	for _, make := range []storageMake{l.d.Prepare, l.d.View} {
@@ -212,7 +212,7 @@ func sizeLimit(l *storageLab) {
 }
 
 func viewReadOnly(l *storageLab) {
-	l.base("base")
+	l.base()
 	l.layer("upper", "base", archived(l, file("top", "upper")))
 	for i, parent := range []storage.SnapshotKey{"base", "upper"} {
 		l.inside(l.view(storage.SnapshotKey(fmt.Sprintf("v%d", i)), parent), func(root string) error {
@@ -230,7 +230,7 @@ func viewReadOnly(l *storageLab) {
 }
 
 func mountsAgain(l *storageLab) {
-	l.base("base")
+	l.base()
 	active, view := l.prepare("a", "base"), l.view("v", "base")
 	for range 3 {
 		again, err := l.d.Mounts(l.ctx, "a")
@@ -251,7 +251,7 @@ func mountsAgain(l *storageLab) {
 }
 
 func prepareAtOnce(l *storageLab) {
-	l.base("base")
+	l.base()
 	const n = 16
 	errs := make([]error, n)
 	var all sync.WaitGroup
@@ -276,7 +276,7 @@ func prepareAtOnce(l *storageLab) {
 }
 
 func prepareOneAtOnce(l *storageLab) {
-	l.base("base")
+	l.base()
 	const n = 8
 	errs := make([]error, n)
 	var all sync.WaitGroup
