@@ -227,6 +227,16 @@ func TestADriverThatLostEverythingIsToldAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		answers(t, "127.0.0.1:8080", "a")
+		// Now driver and daemon both start anew, and the run directory of the
+		// driver is gone once more.
+		if err := errors.Join(os.RemoveAll(r.conf.RunDir), os.Mkdir(r.conf.RunDir, 0o700), r.driver.Kill()); err != nil {
+			t.Fatal(err)
+		}
+		r.restart()
+		if _, err := r.Recover(t.Context(), id("a")); err != nil {
+			t.Fatal(err)
+		}
+		answers(t, "127.0.0.1:8080", "a")
 		if b := r.attach(request("b", "bridge", nil)); b.Addresses[0] == s.Addresses[0] {
 			t.Fatalf("address %s was given out twice", b.Addresses[0])
 		}

@@ -16,12 +16,14 @@ func (d *Driver) Detach(ctx context.Context, id network.EndpointID) error {
 	if err := d.configured(); err != nil {
 		return err
 	}
+	// Rules first: killed after that, the next process writes them again and
+	// the call is repeated.
+	if err := d.rules.SetForwards(ctx, id, nil); err != nil {
+		return fmt.Errorf("endpoint %s: detach: %w", id, err)
+	}
 	e, err := d.leave(id)
 	if e == nil || err != nil {
 		return err
-	}
-	if err := d.rules.SetForwards(ctx, id, nil); err != nil {
-		return fmt.Errorf("endpoint %s: detach: %w", id, err)
 	}
 	if err := d.ports.Release(id); err != nil {
 		d.log.Warn("a port's socket cannot be closed", "endpoint", id, "err", err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/containerd/errdefs"
 
@@ -118,7 +119,7 @@ func (d *Driver) Collect(ctx context.Context, networks []network.NetworkID, endp
 		}
 		errs = append(errs, d.detachAll(ctx, id), d.RemoveNetwork(ctx, id))
 	}
-	errs = append(errs, d.collectLinks(), d.drained(ctx))
+	errs = append(errs, d.collectLinks(keepNet, keep), d.drained(ctx))
 	return errors.Join(errs...)
 }
 
@@ -165,10 +166,19 @@ func (d *Driver) detachAll(ctx context.Context, id network.NetworkID) error {
 	return nil
 }
 
-func (d *Driver) collectLinks() error {
+// collectLinks deletes links of nobody. Those of named endpoints stay also when
+// their record is lost: Recover brings it back.
+func (d *Driver) collectLinks(networks map[network.NetworkID]bool, endpoints map[network.EndpointID]bool) error {
 	owned, err := d.links.Owned()
 	if err != nil {
 		return err
+	}
+	for name, tag := range owned {
+		id, isEndpoint := strings.CutPrefix(tag, endpointTag)
+		net, isNetwork := strings.CutPrefix(tag, networkTag)
+		if isEndpoint && endpoints[network.EndpointID(id)] || isNetwork && networks[network.NetworkID(net)] {
+			delete(owned, name)
+		}
 	}
 	d.mu.Lock()
 	for _, n := range d.networks {

@@ -16,7 +16,7 @@ const (
 	settleTime = 100 * time.Millisecond
 )
 
-// watch puts back rules that somebody else has removed.
+// watch puts back rules that somebody else has removed, and IPv4 forwarding.
 func (d *Driver) watch(ctx context.Context) {
 	changed := make(chan struct{}, 1)
 	if d.watcher != nil {
@@ -35,6 +35,9 @@ func (d *Driver) watch(ctx context.Context) {
 				return
 			}
 		case <-tick.C:
+			if err := d.forwarding(); err != nil {
+				d.log.Error("IPv4 forwarding cannot be kept on", "err", err)
+			}
 		case <-ctx.Done():
 			return
 		}
