@@ -38,10 +38,13 @@ func (c *Conn) Finish() error {
 // so that no connection outlives its client when the process writes nothing.
 func input(client *Conn, process Stream, detach []byte) error {
 	in := io.Reader(client)
+	var readErr, writeErr error
 	if len(detach) > 0 {
 		in = newDetacher(client, detach)
+		readErr, writeErr = pump(process, in)
+	} else {
+		readErr, writeErr = client.forward(process)
 	}
-	readErr, writeErr := pump(process, in)
 	if writeErr != nil {
 		// The process takes no more input; its client need not know.
 		_, readErr = io.Copy(io.Discard, in)
@@ -57,9 +60,19 @@ func input(client *Conn, process Stream, detach []byte) error {
 	return errors.Join(err, ignoreEnd(process.Close()), ignoreEnd(<-told))
 }
 
+// forward copies what the client sends to a process that takes all of it.
+func (c *Conn) forward(process Stream) (readErr, writeErr error) {
+	if n := c.early.Buffered(); n > 0 {
+		if _, err := io.CopyN(process, c.early, int64(n)); err != nil {
+			return nil, err
+		}
+	}
+	return transfer(process, c.Conn)
+}
+
 // output copies what the process writes, through the kernel where it can.
 func output(client *Conn, process Stream) error {
-	var src any = process
+	src := io.Reader(process)
 	if later, ok := process.(Later); ok {
 		conn, err := later.Await()
 		if err != nil {
@@ -67,11 +80,16 @@ func output(client *Conn, process Stream) error {
 		}
 		src = conn
 	}
-	if handled, err := splice(client.Conn, src); handled {
-		return ignoreEnd(err)
-	}
-	readErr, writeErr := pump(client, process)
+	readErr, writeErr := transfer(client.Conn, src)
 	return errors.Join(ignoreEnd(readErr), ignoreEnd(writeErr))
+}
+
+// transfer is pump, through the kernel where that can be.
+func transfer(dst io.Writer, src io.Reader) (readErr, writeErr error) {
+	if handled, readErr, writeErr := splice(dst, src); handled {
+		return readErr, writeErr
+	}
+	return pump(dst, src)
 }
 
 // pump copies until one side fails or src ends, and says which side failed.

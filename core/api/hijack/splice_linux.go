@@ -18,36 +18,36 @@ const spliceMax = 1 << 20
 // use of splice(2) leaves out unix socket to unix socket, which is the usual
 // case here. It is not handled, and nothing has happened, when one of the
 // sides is no socket of the kernel's, such as a TLS connection.
-func splice(dst, src any) (handled bool, err error) {
+func splice(dst, src any) (handled bool, readErr, writeErr error) {
 	to, okTo := socket(dst)
 	from, okFrom := socket(src)
 	if !okTo || !okFrom {
-		return false, nil
+		return false, nil, nil
 	}
 	var pipe [2]int
 	if made := unix.Pipe2(pipe[:], unix.O_CLOEXEC) == nil; !made {
-		return false, nil // copied instead
+		return false, nil, nil // copied instead
 	}
-	err = through(pipe[0], pipe[1], to, from)
-	return true, errors.Join(err, unix.Close(pipe[0]), unix.Close(pipe[1]))
+	readErr, writeErr = through(pipe[0], pipe[1], to, from)
+	return true, readErr, errors.Join(writeErr, unix.Close(pipe[0]), unix.Close(pipe[1]))
 }
 
 // through moves all bytes from one socket to another by way of a pipe, which
 // is empty before each round.
-func through(r, w int, to, from syscall.RawConn) error {
+func through(r, w int, to, from syscall.RawConn) (readErr, writeErr error) {
 	for {
 		n, err := move(from.Read, func(fd int) (int64, error) {
 			return unix.Splice(fd, nil, w, nil, spliceMax, unix.SPLICE_F_NONBLOCK)
 		})
 		if n == 0 || err != nil {
-			return err
+			return err, nil
 		}
 		for n > 0 {
 			m, err := move(to.Write, func(fd int) (int64, error) {
 				return unix.Splice(r, nil, fd, nil, int(n), unix.SPLICE_F_NONBLOCK)
 			})
 			if err != nil {
-				return err
+				return nil, err
 			}
 			n -= m
 		}
