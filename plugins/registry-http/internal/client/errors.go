@@ -138,7 +138,9 @@ func worthRetry(err error) bool {
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &dns):
-		return dns.IsTemporary && !dns.IsNotFound
+		// One that does not answer was asked several times by the resolver,
+		// for five seconds each.
+		return dns.IsTemporary && !dns.IsNotFound && !dns.IsTimeout
 	case errors.Is(err, errStalled), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return true
