@@ -14,24 +14,24 @@ import (
 
 // copyUp copies what the image has at a volume's destination into the empty
 // volume, owners, modes, times and extended attributes included.
-func copyUp(root *os.Root, p mountPoint) (err error) {
-	src, err := root.OpenRoot(strings.TrimPrefix(p.Destination, "/"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+func copyUp(root *os.File, p mountPoint) (err error) {
+	src, err := openIn(root, p.Destination, unix.O_DIRECTORY)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return nil // nothing to take over
 	}
 	if err != nil {
-		return nil // a file, or a link out of the image: nothing to take over
+		return err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
 	return copyTree(src, p.Source)
 }
 
-func copyTree(src *os.Root, dst string) (err error) {
-	top, err := src.Open(".")
+func copyTree(top *os.File, dst string) (err error) {
+	src, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", top.Fd()))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, top.Close()) }()
+	defer func() { err = errors.Join(err, src.Close()) }()
 	links := map[uint64]string{} // inode → first copy, for hard links
 	return fs.WalkDir(src.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {

@@ -160,7 +160,7 @@ func (m *Manager) runExec(ctx context.Context, u *unit, rec record, e *execution
 	if err != nil {
 		return nil, err
 	}
-	process, err := m.execProcess(ctx, rec, e.request)
+	process, err := m.execProcess(rec, e.request)
 	if err != nil {
 		m.execFailed(u, e, codeNotExecutable)
 		return nil, err
@@ -202,8 +202,8 @@ func execCode(err error) int {
 	return codeNotExecutable
 }
 
-func (m *Manager) execProcess(ctx context.Context, rec record, r container.ExecCreateRequest) (json.RawMessage, error) {
-	user, err := execUser(ctx, rec, r.User)
+func (m *Manager) execProcess(rec record, r container.ExecCreateRequest) (json.RawMessage, error) {
+	user, err := execUser(rec, r.User)
 	if err != nil {
 		return nil, err
 	}
@@ -220,13 +220,13 @@ func (m *Manager) execProcess(ctx context.Context, rec record, r container.ExecC
 }
 
 // execUser resolves a user in the running container.
-func execUser(ctx context.Context, rec record, name string) (u specs.User, err error) {
+func execUser(rec record, name string) (u specs.User, err error) {
 	if name == "" {
 		name = rec.Config.User
 	}
 	var a accounts
 	if !spec.NumericUser(name, rec.Host.GroupAdd) {
-		if a, err = accountsInside(ctx, rec.Run.Pid); err != nil {
+		if a, err = accountsInside(rec.Run.Pid); err != nil {
 			return u, fmt.Errorf("container %s: look up user: %w", short(rec.ID), err)
 		}
 	}

@@ -201,7 +201,7 @@ func (m *Manager) all() []*unit {
 
 // runtimeOf returns the driver that a container was made with.
 func (m *Manager) runtimeOf(r record) (runtime.Driver, error) {
-	d, _, _, err := m.cfg.Drivers.Runtime(r.Host.Runtime)
+	d, _, _, err := m.cfg.Drivers.Runtime(r.RuntimeDriver)
 	if err != nil {
 		return nil, fmt.Errorf("container %s: %w", short(r.ID), err)
 	}

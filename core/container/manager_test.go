@@ -424,3 +424,84 @@ func TestNamesAreUniqueAndChecked(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// rewrite changes a container's record while no daemon runs.
+func (w *world) rewrite(t *testing.T, id string, edit func(run map[string]any)) {
+	t.Helper()
+	db, err := store.Open(filepath.Join(w.dir, "db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := store.NewTable[map[string]any]("containers")
+	err = db.Update(func(tx *store.Tx) error {
+		r, err := table.Get(tx, id)
+		if err != nil {
+			return err
+		}
+		run, ok := r["Run"].(map[string]any)
+		if !ok {
+			t.Fatal("the record has no run")
+		}
+		edit(run)
+		return table.Put(tx, id, r)
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAfterARebootNothingRunsButWhatPoliciesWant(t *testing.T) {
+	w := newWorld(t)
+	plain := w.create(t, "plain")
+	brief := w.create(t, "brief", func(r *apicontainer.CreateRequest) { r.HostConfig.AutoRemove = true })
+	always := w.create(t, "always", func(r *apicontainer.CreateRequest) { r.HostConfig.RestartPolicy.Name = "unless-stopped" })
+	stopped := w.create(t, "stopped", func(r *apicontainer.CreateRequest) { r.HostConfig.RestartPolicy.Name = "unless-stopped" })
+	ids := []string{plain, brief, always, stopped}
+	for _, id := range ids {
+		w.start(t, id)
+	}
+	if err := w.Stop(t.Context(), stopped, containers.StopOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.shut(t)
+	for _, id := range ids {
+		w.rewrite(t, id, func(run map[string]any) { run["Boot"] = "another" })
+		if _, err := w.run.Delete(t.Context(), runtime.ContainerID(id), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.boot(t)
+	if s := w.state(t, plain); s.Status != apicontainer.StateExited || s.ExitCode != 255 {
+		t.Errorf("without a policy: %+v", s)
+	}
+	if w.Exists(brief) {
+		t.Error("a container to be removed by itself is left")
+	}
+	until(t, "the policy starts it", func() bool { return w.state(t, always).Status == apicontainer.StateRunning })
+	if s := w.state(t, stopped); s.Status != apicontainer.StateExited {
+		t.Errorf("stopped by hand before: %+v", s)
+	}
+}
+
+func TestAStartThatTheDaemonDidNotFinishIsTakenBack(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(t, "half")
+	w.start(t, id)
+	w.run.Exit(id, runtime.Exit{Known: true})
+	until(t, "it is over", func() bool { return !w.run.Known(id) })
+	w.shut(t)
+	// As it is when the daemon dies between create and start: the record is
+	// ahead of the process.
+	if _, _, err := w.run.Create(t.Context(), runtime.CreateRequest{ID: runtime.ContainerID(id)}); err != nil {
+		t.Fatal(err)
+	}
+	w.rewrite(t, id, func(run map[string]any) { run["Status"] = "running" })
+	w.boot(t)
+	if s := w.state(t, id); s.Status != apicontainer.StateExited || s.ExitCode != 128 || s.Error == "" {
+		t.Errorf("%+v", s)
+	}
+	if w.run.Known(id) {
+		t.Error("the process is left")
+	}
+	w.start(t, id)
+}

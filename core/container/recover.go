@@ -2,14 +2,11 @@ package container
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/api/types/events"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/strakehq/strake/sdk/runtime"
@@ -192,75 +189,6 @@ func (m *Manager) undoStart(ctx context.Context, u *unit) error {
 	return m.save(r)
 }
 
-// collect removes what belongs to no container: runtime leftovers and
-// directories. Snapshots are collected with the images', by Keep.
-func (m *Manager) collect(ctx context.Context) (err error) {
-	keep := map[string][]runtime.ContainerID{"": nil}
-	known := map[string]bool{}
-	for _, u := range m.all() {
-		r := u.get()
-		known[r.ID] = true
-		if alive(r.Run.Status) {
-			keep[r.Host.Runtime] = append(keep[r.Host.Runtime], runtime.ContainerID(r.ID))
-		} else if _, ok := keep[r.Host.Runtime]; !ok {
-			keep[r.Host.Runtime] = nil
-		}
-	}
-	err = m.collectRuntimes(ctx, keep)
-	entries, readErr := os.ReadDir(m.dir(""))
-	err = errors.Join(err, readErr)
-	for _, e := range entries {
-		if !known[e.Name()] {
-			err = errors.Join(err, os.RemoveAll(m.dir(e.Name())))
-		}
-	}
-	return err
-}
-
-// collectRuntimes joins names that lead to one driver: it must hear of all
-// its containers at once.
-func (m *Manager) collectRuntimes(ctx context.Context, keep map[string][]runtime.ContainerID) (err error) {
-	byDriver := map[string][]runtime.ContainerID{}
-	drivers := map[string]runtime.Driver{}
-	for name, ids := range keep {
-		d, driverName, _, lookupErr := m.cfg.Drivers.Runtime(name)
-		if lookupErr != nil {
-			err = errors.Join(err, lookupErr)
-			continue
-		}
-		drivers[driverName] = d
-		byDriver[driverName] = append(byDriver[driverName], ids...)
-	}
-	for name, d := range drivers {
-		ctx, cancel := context.WithTimeout(ctx, driverTimeout)
-		err = errors.Join(err, d.Collect(ctx, byDriver[name]))
-		cancel()
-	}
-	return err
-}
-
-// Snapshots are the storage keys that containers need. They are not to be
-// collected.
-func (m *Manager) Snapshots() []storage.SnapshotKey {
-	var out []storage.SnapshotKey
-	for _, u := range m.all() {
-		r := u.get()
-		out = append(out, r.snapshotKey())
-		if r.Chain != "" {
-			out = append(out, r.Chain)
-		}
-	}
-	return out
-}
-
-// Exists says whether there is a container of this id.
-func (m *Manager) Exists(id string) bool {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	_, ok := m.units[id]
-	return ok
-}
-
 // resumePolicies starts what restart policies want to run although it does
 // not: after a reboot, or because the daemon ended during a pause.
 func (m *Manager) resumePolicies() {
@@ -345,58 +273,4 @@ func (m *Manager) RecoverRuntime(ctx context.Context, driverName string) error {
 		})
 	}
 	return g.Wait()
-}
-
-// follow watches the events of a container's runtime driver, once per driver.
-func (m *Manager) follow(r record) {
-	d, name, _, err := m.cfg.Drivers.Runtime(r.Host.Runtime)
-	if err != nil {
-		m.log.Error("follow runtime", "container", short(r.ID), "err", err)
-		return
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.watching[name] {
-		return
-	}
-	m.watching[name] = true
-	m.spawn(func(ctx context.Context) { m.watch(ctx, name, d) })
-}
-
-// rewatch is the pause before the events of a driver that died are asked for
-// again: the call waits for its relaunch.
-const rewatch = 50 * time.Millisecond
-
-func (m *Manager) watch(ctx context.Context, name string, d runtime.Driver) {
-	for ctx.Err() == nil {
-		err := d.WatchEvents(ctx, func(e runtime.Event) { m.handle(ctx, e) })
-		if ctx.Err() != nil {
-			return
-		}
-		m.log.Debug("runtime events ended", "driver", name, "err", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(rewatch):
-		}
-	}
-}
-
-// handle must not wait: the stream carries all containers' events.
-func (m *Manager) handle(_ context.Context, e runtime.Event) {
-	u, err := m.find(string(e.ID))
-	if err != nil {
-		return // removed already
-	}
-	switch {
-	case e.Kind == runtime.OOM:
-		m.publish(u.get(), events.ActionOOM)
-	case e.Kind == runtime.ProcessExited && e.Exit != nil && e.Exec != "":
-		m.execEnded(string(e.ID), string(e.Exec), *e.Exit)
-	case e.Kind == runtime.ProcessExited && e.Exit != nil:
-		exit := *e.Exit
-		m.spawn(func(ctx context.Context) {
-			m.endExecs(u)
-			m.exited(ctx, u, exit)
-		})
-	}
 }

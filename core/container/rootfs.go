@@ -1,10 +1,10 @@
 package container
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"runtime"
 	"sync"
@@ -19,9 +19,8 @@ import (
 
 // withRootfs mounts a root file system for the moment of f, in a mount
 // namespace that ends with it: nothing can stay mounted, whoever is killed.
-// dir is an empty directory to mount at. Paths below the root are safe from
-// links out of it, by os.Root.
-func withRootfs(dir string, mounts []mount.Mount, f func(root *os.Root) error) error {
+// dir is an empty directory to mount at.
+func withRootfs(dir string, mounts []mount.Mount, f func(root *os.File) error) error {
 	result := make(chan error, 1)
 	go func() {
 		// The thread is not unlocked: it ends with this goroutine, and its
@@ -32,7 +31,7 @@ func withRootfs(dir string, mounts []mount.Mount, f func(root *os.Root) error) e
 	return <-result
 }
 
-func inNamespace(dir string, mounts []mount.Mount, f func(root *os.Root) error) (err error) {
+func inNamespace(dir string, mounts []mount.Mount, f func(root *os.File) error) (err error) {
 	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("mount namespace: %w", err)
 	}
@@ -42,12 +41,28 @@ func inNamespace(dir string, mounts []mount.Mount, f func(root *os.Root) error) 
 	if err := mount.All(mounts, dir); err != nil {
 		return err
 	}
-	root, err := os.OpenRoot(dir)
+	return withDir(dir, f)
+}
+
+func withDir(dir string, f func(root *os.File) error) (err error) {
+	root, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("root file system: %w", err)
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
 	return f(root)
+}
+
+// openIn opens a path as a process would whose root that is: links, absolute
+// ones too, stay inside.
+func openIn(root *os.File, path string, flags uint64) (*os.File, error) {
+	fd, err := unix.Openat2(int(root.Fd()), path, &unix.OpenHow{
+		Flags: flags | unix.O_RDONLY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return nil, &os.PathError{Op: "openat2", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 // maxAccounts bounds how much of a passwd or group file is read.
@@ -56,7 +71,7 @@ const maxAccounts = 4 << 20
 // accounts are the contents of /etc/passwd and /etc/group; nil when missing.
 type accounts struct{ passwd, group []byte }
 
-func readAccounts(root *os.Root) (a accounts, err error) {
+func readAccounts(root *os.File) (a accounts, err error) {
 	if a.passwd, err = readAccount(root, "etc/passwd"); err != nil {
 		return a, err
 	}
@@ -64,10 +79,13 @@ func readAccounts(root *os.Root) (a accounts, err error) {
 	return a, err
 }
 
-func readAccount(root *os.Root, name string) (b []byte, err error) {
-	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+func readAccount(root *os.File, name string) (b []byte, err error) {
+	f, err := openIn(root, name, unix.O_NONBLOCK)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return nil, nil
+	}
 	if err != nil {
-		return nil, nil // missing, or a link that leads out: as if there were none
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
@@ -122,7 +140,7 @@ func (m *Manager) resolveUser(r record, mounts []mount.Mount) (specs.User, error
 			a, ok = m.users.get(r.Chain)
 		}
 		if !ok {
-			err := m.mounted(r, mounts, func(root *os.Root) (err error) {
+			err := m.mounted(r, mounts, func(root *os.File) (err error) {
 				a, err = readAccounts(root)
 				return err
 			})
@@ -138,16 +156,15 @@ func (m *Manager) resolveUser(r record, mounts []mount.Mount) (specs.User, error
 }
 
 // mounted gives access to the files of a container that does not run.
-func (m *Manager) mounted(r record, mounts []mount.Mount, f func(root *os.Root) error) error {
+func (m *Manager) mounted(r record, mounts []mount.Mount, f func(root *os.File) error) error {
 	return withRootfs(m.file(r.ID, "rootfs"), mounts, f)
 }
 
 // accountsInside reads the accounts of a running container.
-func accountsInside(_ context.Context, pid int) (a accounts, err error) {
-	root, err := os.OpenRoot(fmt.Sprintf("/proc/%d/root", pid))
-	if err != nil {
-		return a, fmt.Errorf("root of process %d: %w", pid, err)
-	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	return readAccounts(root)
+func accountsInside(pid int) (a accounts, err error) {
+	err = withDir(fmt.Sprintf("/proc/%d/root", pid), func(root *os.File) (err error) {
+		a, err = readAccounts(root)
+		return err
+	})
+	return a, err
 }

@@ -231,6 +231,11 @@ func (m *Manager) run(ctx context.Context, u *unit, rt runtime.Driver, made run)
 func (m *Manager) rootfs(ctx context.Context, u *unit, r record) (rootfs []mount.Mount, err error) {
 	ctx, end := trace.Start(ctx, "mount snapshot")
 	defer func() { end(err) }()
+	if r.StorageDriver != m.cfg.StorageDriver {
+		return nil, refuse(errdefs.ErrFailedPrecondition,
+			"container %s was made with the storage driver %q and the daemon runs with %q: configure that one again, or make the container anew",
+			short(r.ID), r.StorageDriver, m.cfg.StorageDriver)
+	}
 	u.mu.Lock()
 	rootfs, u.rootfs = u.rootfs, nil
 	u.mu.Unlock()
@@ -305,7 +310,7 @@ func (m *Manager) prepareMounts(ctx context.Context, r record, rootfs []mount.Mo
 	if len(fresh) == 0 {
 		return nil
 	}
-	return m.mounted(r, rootfs, func(root *os.Root) error {
+	return m.mounted(r, rootfs, func(root *os.File) error {
 		for _, p := range fresh {
 			if err := copyUp(root, p); err != nil {
 				return fmt.Errorf("volume %s: copy the image's %s: %w", p.Name, p.Destination, err)

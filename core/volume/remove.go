@@ -22,31 +22,36 @@ import (
 // Remove implements volumes.Backend. With force, one that is gone is no
 // error.
 func (m *Manager) Remove(_ context.Context, name string, force bool) error {
+	trash, err := m.discard(name, force)
+	return errors.Join(err, sweep(trash))
+}
+
+func (m *Manager) discard(name string, force bool) (trash []string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	rec, err := m.get(name)
 	if err != nil {
 		if force {
-			return nil
+			return nil, nil
 		}
-		return err
+		return nil, err
 	}
 	if len(rec.Users) > 0 {
-		return fmt.Errorf("remove %s: volume is in use - [%s]: %w", name, strings.Join(rec.Users, ", "), errdefs.ErrConflict)
+		return nil, fmt.Errorf("remove %s: volume is in use - [%s]: %w", name, strings.Join(rec.Users, ", "), errdefs.ErrConflict)
 	}
 	return m.forget([]record{rec})
 }
 
-// forget removes records, then directories. It is called with mu held.
-func (m *Manager) forget(drop []record) error {
-	err := m.cfg.Store.Update(func(tx *store.Tx) (err error) {
+// forget removes records, then moves directories away. It is called with mu held.
+func (m *Manager) forget(drop []record) (trash []string, err error) {
+	err = m.cfg.Store.Update(func(tx *store.Tx) (err error) {
 		for _, r := range drop {
 			err = errors.Join(err, m.table.Delete(tx, r.Name))
 		}
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("volumes: remove: %w", err)
+		return nil, fmt.Errorf("volumes: remove: %w", err)
 	}
 	return m.erase(drop)
 }
@@ -54,9 +59,14 @@ func (m *Manager) forget(drop []record) error {
 // Prune implements volumes.Backend. It removes unused anonymous volumes, with
 // the filter all=1 named ones too.
 func (m *Manager) Prune(_ context.Context, f filter.Args) (volume.PruneReport, error) {
+	report, trash, err := m.prune(f)
+	return report, errors.Join(err, sweep(trash))
+}
+
+func (m *Manager) prune(f filter.Args) (report volume.PruneReport, trash []string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	report := volume.PruneReport{VolumesDeleted: []string{}}
+	report.VolumesDeleted = []string{}
 	all := f.Has("all") && f.Any("all", func(v string) bool { return v == "1" || v == "true" })
 	var drop []record
 	for _, rec := range m.sorted() {
@@ -65,20 +75,20 @@ func (m *Manager) Prune(_ context.Context, f filter.Args) (volume.PruneReport, e
 		}
 		size, err := usage(m.path(rec.Name))
 		if err != nil {
-			return report, fmt.Errorf("volume %s: measure: %w", rec.Name, err)
+			return report, nil, fmt.Errorf("volume %s: measure: %w", rec.Name, err)
 		}
 		report.SpaceReclaimed += size
 		report.VolumesDeleted = append(report.VolumesDeleted, rec.Name)
 		drop = append(drop, rec)
 	}
 	if len(drop) == 0 {
-		return report, nil
+		return report, nil, nil
 	}
-	if err := m.forget(drop); err != nil {
-		return report, err
+	if trash, err = m.forget(drop); err != nil {
+		return report, trash, err
 	}
 	m.cfg.Events.Publish(events.VolumeEventType, events.ActionPrune, "", map[string]string{"reclaimed": fmt.Sprint(report.SpaceReclaimed)})
-	return report, nil
+	return report, trash, nil
 }
 
 // unwanted evaluates label!= filters.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/moby/moby/api/types/events"
@@ -36,6 +37,11 @@ func (m *Manager) Use(_ context.Context, name, driver string, opts, labels map[s
 // Release implements container.Volumes in one transaction, none when the
 // container uses no volume.
 func (m *Manager) Release(_ context.Context, containerID string, removeAnonymous bool) error {
+	trash, err := m.release(containerID, removeAnonymous)
+	return errors.Join(err, sweep(trash))
+}
+
+func (m *Manager) release(containerID string, removeAnonymous bool) (trash []string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var keep, drop []record
@@ -51,9 +57,9 @@ func (m *Manager) Release(_ context.Context, containerID string, removeAnonymous
 		}
 	}
 	if len(keep)+len(drop) == 0 {
-		return nil
+		return nil, nil
 	}
-	err := m.cfg.Store.Update(func(tx *store.Tx) (err error) {
+	err = m.cfg.Store.Update(func(tx *store.Tx) (err error) {
 		for _, r := range keep {
 			err = errors.Join(err, m.table.Put(tx, r.Name, r))
 		}
@@ -63,7 +69,7 @@ func (m *Manager) Release(_ context.Context, containerID string, removeAnonymous
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("volumes of container %s: release: %w", containerID, err)
+		return nil, fmt.Errorf("volumes of container %s: release: %w", containerID, err)
 	}
 	for _, r := range keep {
 		m.all[r.Name] = r
@@ -71,21 +77,43 @@ func (m *Manager) Release(_ context.Context, containerID string, removeAnonymous
 	return m.erase(drop)
 }
 
-// erase removes directories of volumes whose records are gone. It is called
-// with mu held.
-func (m *Manager) erase(drop []record) (err error) {
+// trashPrefix begins the names of directories that are being removed. No
+// volume's name begins with a dot.
+const trashPrefix = ".trash-"
+
+// erase moves the directories of volumes whose records are gone out of the
+// way. It is called with mu held; sweep does the long part without it.
+func (m *Manager) erase(drop []record) (trash []string, err error) {
 	for _, r := range drop {
 		delete(m.all, r.Name)
-		if e := os.RemoveAll(m.dir(r.Name)); e != nil {
+		aside := m.dir(trashPrefix + anonymousName())
+		switch e := os.Rename(m.dir(r.Name), aside); {
+		case e == nil:
+			trash = append(trash, aside)
+		case !errors.Is(e, fs.ErrNotExist):
 			err = errors.Join(err, fmt.Errorf("volume %s: remove: %w", r.Name, e))
 		}
 		m.publish(r, events.ActionDestroy)
 	}
+	return trash, err
+}
+
+func sweep(trash []string) (err error) {
+	for _, dir := range trash {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
 	return err
 }
 
-// Collect ends the uses by containers that no longer exist, and removes
-// directories without a record. It is called before the API opens.
+// sweepOld removes what a former daemon did not get to remove.
+func (m *Manager) sweepOld() error {
+	trash, err := filepath.Glob(m.dir(trashPrefix + "*"))
+	return errors.Join(err, sweep(trash))
+}
+
+// Collect ends the uses by containers that no longer exist and completes
+// removals. A directory without a record is left alone: it may hold what its
+// owner wants. It is called before the API opens.
 func (m *Manager) Collect(ctx context.Context, alive func(containerID string) bool) error {
 	m.mu.Lock()
 	gone := map[string]bool{}
@@ -97,7 +125,7 @@ func (m *Manager) Collect(ctx context.Context, alive func(containerID string) bo
 		}
 	}
 	m.mu.Unlock()
-	var err error
+	err := m.sweepOld()
 	for id := range gone {
 		// A container that was never recorded leaves nothing of value.
 		err = errors.Join(err, m.Release(ctx, id, true))
