@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/containerd/errdefs"
-	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 
 	"github.com/strakehq/strake/sdk/driver"
@@ -71,7 +71,7 @@ func (c *Client) Outcome() string { return c.outcome() }
 func (c *Client) Kill() { c.kill() }
 
 // Shutdown asks the driver to end and waits for it; when ctx is done first, or
-// the driver fails to, it is killed.
+// after 30 seconds, it is killed.
 func (c *Client) Shutdown(ctx context.Context) error {
 	err := c.stop(ctx)
 	c.kill()
@@ -99,20 +99,16 @@ func connect(ctx context.Context, cc *grpc.ClientConn, dir string) (driver.Info,
 	return info, nil, fmt.Errorf("driver %s: unknown kind %q: %w", info.Name, info.Kind, errdefs.ErrFailedPrecondition)
 }
 
-// shutdown ends a process in good order: the driver first, then go-plugin's
-// server.
-func shutdown(ctx context.Context, d driver.Driver, g *goplugin.Client, p *process) error {
-	err := d.Shutdown(ctx)
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		g.Kill() // asks go-plugin's server to stop, and waits
-	}()
+// shutdown ends a process in good order: the driver is asked, then its lifeline
+// is let go.
+func shutdown(ctx context.Context, d driver.Driver, p *process) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	err := errors.Join(d.Shutdown(ctx), p.hangUp())
 	select {
 	case <-p.exited:
+		return err
 	case <-ctx.Done():
-		err = errors.Join(err, fmt.Errorf("driver %s: did not end in time and was killed: %w", p.Name(), ctx.Err()), p.Kill(ctx))
+		return errors.Join(err, fmt.Errorf("driver %s: did not end in time and is killed: %w", p.Name(), ctx.Err()))
 	}
-	<-closed
-	return err
 }

@@ -105,7 +105,7 @@ func (l *launch) run(ctx context.Context) (*Client, error) {
 	}
 	return &Client{
 		info: info, pid: l.proc.cmd.Process.Pid, driver: d, dead: dead, kill: l.kill, outcome: l.proc.outcome,
-		stop: func(ctx context.Context) error { return shutdown(ctx, d, l.plugin, l.proc) },
+		stop: func(ctx context.Context) error { return shutdown(ctx, d, l.proc) },
 	}, nil
 }
 

@@ -35,6 +35,8 @@ func TestMain(m *testing.M) {
 		os.Exit(3)
 	case "mute":
 		select {}
+	case "foreign":
+		foreignMain()
 	case "host":
 		hostMain("full")
 	case "host of survivor":

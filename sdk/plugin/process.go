@@ -140,7 +140,15 @@ func (p *process) Wait(context.Context) error {
 	<-p.exited
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return errors.Join(p.state, closeAll(p.stdout, p.stderr, p.lifeline))
+	return errors.Join(p.state, closeAll(p.stdout, p.stderr), p.hangUp())
+}
+
+// hangUp closes the lifeline, once: the driver exits.
+func (p *process) hangUp() error {
+	if err := p.lifeline.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return nil
 }
 
 // Kill ends the process with SIGKILL.

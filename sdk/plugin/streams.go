@@ -81,7 +81,7 @@ func watchLifeline(f *os.File, log hclog.Logger) {
 		if _, err := io.Copy(io.Discard, f); err != nil {
 			log.Error("lifeline failed: exit", "err", err)
 		} else {
-			log.Debug("host is gone: exit")
+			log.Debug("host is gone, or lets go: exit")
 		}
 		os.Exit(0)
 	}()
