@@ -136,7 +136,7 @@ func fingerprint(dir string) (map[string]string, error) {
 
 // nesting goes deeper than any path may be long, by way of links.
 func nesting(l *storageLab) {
-	run := strings.Repeat("d/", 1000)
+	run := strings.Repeat("d/", 750)
 	entries := []entry{directory(run, 0o755)}
 	prev := run
 	for i := range 2 {
