@@ -8,13 +8,15 @@ import (
 )
 
 // publish tells of an image with Docker's attributes: its labels and name.
-func (s *Service) publish(a events.Action, id string, r record) {
+// What goes to or comes from a registry has the reference for its id, the rest
+// the image's.
+func (s *Service) publish(a events.Action, id, name string, r record) {
 	if s.c.Events == nil {
 		return
 	}
 	attrs := map[string]string{}
 	maps.Copy(attrs, r.Labels)
-	attrs["name"] = id
+	attrs["name"] = name
 	s.c.Events.Publish(events.ImageEventType, a, id, attrs)
 }
 

@@ -121,6 +121,12 @@ func (l *load) list(c candidate) error {
 	defer s.write.Unlock()
 	names := map[string]name{}
 	for _, n := range c.names {
+		s.mu.RLock()
+		old, had := s.index.names[key(n)]
+		s.mu.RUnlock()
+		if had && old.Image != c.record.ID {
+			l.send(jsonstream.Message{Stream: fmt.Sprintf("The image %s already exists, renaming the old one with ID %s to empty string\n", reference.FamiliarString(n), old.Image)})
+		}
 		names[key(n)] = name{Image: c.record.ID, Target: c.record.Manifest, Tagged: time.Now().UTC()}
 	}
 	if err := s.apply(change{put: &c.record, name: names}); err != nil {
@@ -133,7 +139,7 @@ func (l *load) list(c candidate) error {
 	if len(c.names) == 0 {
 		l.send(jsonstream.Message{Stream: "Loaded image ID: " + c.record.ID.String() + "\n"})
 	}
-	s.publish(events.ActionLoad, c.record.ID.String(), c.record)
+	s.publish(events.ActionLoad, c.record.ID.String(), c.record.ID.String(), c.record)
 	return nil
 }
 

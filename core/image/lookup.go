@@ -103,11 +103,9 @@ const maxConfig = 8 << 20
 type config struct {
 	ocispec.Image
 
-	Config         json.RawMessage `json:"config"`
-	Comment        string          `json:"comment"`
-	DockerVersion  string          `json:"docker_version"`
-	OSVersion      string          `json:"os.version"`
-	ContainerValue json.RawMessage `json:"container_config"`
+	Config    json.RawMessage `json:"config"`
+	Comment   string          `json:"comment"`
+	OSVersion string          `json:"os.version"`
 }
 
 func (s *Service) config(r record) (config, error) {

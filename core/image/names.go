@@ -27,7 +27,7 @@ func (s *Service) Tag(_ context.Context, ref, repo, tag string) error {
 	if err := s.apply(change{name: map[string]name{key(named): n}}); err != nil {
 		return fmt.Errorf("image %s: tag %s: %w", short(r.ID), reference.FamiliarString(named), err)
 	}
-	s.publish(events.ActionTag, reference.FamiliarString(named), r)
+	s.publish(events.ActionTag, r.ID.String(), reference.FamiliarString(named), r)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -52,16 +53,19 @@ func (s *Service) Pull(ctx context.Context, o images.PullOptions, send images.Pr
 }
 
 // parse joins a repository and a tag or digest beside it, as the API has them.
+// The latter wins over a tag in the former.
 func parse(repo, tag string) (reference.Named, error) {
-	full := repo
-	if d := digest.Digest(tag); tag != "" && d.Validate() == nil {
-		full += "@" + tag
-	} else if tag != "" {
-		full += ":" + tag
+	ref, err := reference.ParseNormalizedNamed(repo)
+	if err == nil && tag != "" {
+		ref = reference.TrimNamed(ref)
+		if d := digest.Digest(tag); d.Validate() == nil {
+			ref, err = reference.WithDigest(ref, d)
+		} else {
+			ref, err = reference.WithTag(ref, tag)
+		}
 	}
-	ref, err := reference.ParseNormalizedNamed(full)
 	if err != nil {
-		return nil, fmt.Errorf("%q: %w: %w", full, err, errdefs.ErrInvalidArgument)
+		return nil, fmt.Errorf("%q: %w: %w", strings.Trim(repo+":"+tag, ":"), err, errdefs.ErrInvalidArgument)
 	}
 	return ref, nil
 }
@@ -127,7 +131,7 @@ func (s *Service) pull(ctx context.Context, ref reference.Named, o images.PullOp
 		word = "Downloaded newer image for "
 	}
 	send(status("", "Status: "+word+reference.FamiliarString(ref)))
-	s.publish(events.ActionPull, reference.FamiliarString(ref), p.rec)
+	s.publish(events.ActionPull, reference.FamiliarString(ref), reference.FamiliarName(ref), p.rec)
 	return nil
 }
 

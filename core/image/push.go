@@ -139,7 +139,7 @@ func (s *Service) pushed(ctx context.Context, ref reference.Named, r record) err
 	if err := s.apply(change{put: &r, name: map[string]name{byDigest.String(): n}}); err != nil {
 		return err
 	}
-	s.publish(events.ActionPush, reference.FamiliarString(ref), r)
+	s.publish(events.ActionPush, reference.FamiliarString(ref), reference.FamiliarName(ref), r)
 	return nil
 }
 

@@ -140,12 +140,12 @@ func (x *removal) carryOut() ([]image.DeleteResponse, error) {
 	tags, digests := split(x.unname)
 	for _, n := range append(tags, digests...) {
 		out = append(out, image.DeleteResponse{Untagged: n})
-		x.s.publish(events.ActionUnTag, x.r.ID.String(), x.r)
+		x.s.publish(events.ActionUnTag, x.r.ID.String(), x.r.ID.String(), x.r)
 	}
 	if !x.drop {
 		return out, nil
 	}
-	x.s.publish(events.ActionDelete, x.r.ID.String(), x.r)
+	x.s.publish(events.ActionDelete, x.r.ID.String(), x.r.ID.String(), x.r)
 	out = append(out, image.DeleteResponse{Deleted: x.r.ID.String()})
 	for _, g := range gone {
 		out = append(out, image.DeleteResponse{Deleted: g})
