@@ -29,6 +29,12 @@ func TestLifecycle(t *testing.T) {
 		c.prints("(?s)PID +COMMAND\n *\\d+ +sh\n.*", "top", "web", "-o", "pid,comm")
 		c.prints(`CONTAINER ID +NAME +CPU % +MEM USAGE / LIMIT +MEM % +NET I/O +BLOCK I/O +PIDS *\n`+short+` +web +[\d.]+% +[\d.]+[KM]iB / [\d.]+GiB +[\d.]+% +[\d.]+k?B / [\d.]+k?B +[\d.]+[kM]?B / [\d.]+[kM]?B +[12] *\n`, "stats", "--no-stream", "web")
 	})
+	t.Run("updated", func(t *testing.T) {
+		c := c.in(t)
+		c.prints("web\n", "update", "-m", "64m", "--memory-swap", "64m", "--restart", "no", "web")
+		c.prints("67108864\n", "inspect", "--format", "{{.HostConfig.Memory}}", "web")
+		c.prints("67108864\n", "exec", "web", "sh", "-c", "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max")
+	})
 	t.Run("paused", func(t *testing.T) {
 		c := c.in(t)
 		c.prints("web\n", "pause", "web")

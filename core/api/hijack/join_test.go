@@ -5,11 +5,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -22,6 +24,9 @@ import (
 // pair returns both ends of a connection of a kind.
 func pair(t testing.TB, network string) (client, server net.Conn) {
 	t.Helper()
+	if network == "tls" {
+		return tlsPair(t)
+	}
 	addr := "127.0.0.1:0"
 	if network == "unix" {
 		addr = filepath.Join(t.TempDir(), "s")
@@ -39,6 +44,22 @@ func pair(t testing.TB, network string) (client, server net.Conn) {
 	}
 	t.Cleanup(func() { client.Close(); server.Close() })
 	return client, server
+}
+
+func tlsPair(t testing.TB) (net.Conn, net.Conn) {
+	t.Helper()
+	s := httptest.NewUnstartedServer(nil)
+	s.StartTLS() // for its certificate
+	defer s.Close()
+	client, server := pair(t, "tcp")
+	a := tls.Client(client, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // both ends are here
+	b := tls.Server(server, &tls.Config{Certificates: s.TLS.Certificates, MinVersion: tls.VersionTLS12})
+	shaken := make(chan error, 1)
+	go func() { shaken <- b.HandshakeContext(context.Background()) }()
+	if err := errors.Join(a.HandshakeContext(context.Background()), <-shaken); err != nil {
+		t.Fatal(err)
+	}
+	return a, b
 }
 
 // half closes one direction.
@@ -96,7 +117,7 @@ func wantAll(t *testing.T, c net.Conn, want string) {
 }
 
 func TestJoin(t *testing.T) {
-	for _, network := range []string{"unix", "tcp"} {
+	for _, network := range []string{"unix", "tcp", "tls"} {
 		t.Run(network, func(t *testing.T) {
 			t.Run("a client that ends its input keeps its output", func(t *testing.T) {
 				s := start(t, network, "early ", nil)
@@ -129,7 +150,7 @@ func TestJoin(t *testing.T) {
 				if _, err := io.ReadAll(s.process); err != nil {
 					t.Error(err)
 				}
-				if network == "tcp" { // half-closed or gone: the next write tells
+				if network != "unix" { // half-closed or gone: the next write tells
 					s.process.Close()
 				}
 				s.end(t)
@@ -144,7 +165,7 @@ func TestJoin(t *testing.T) {
 			})
 			t.Run("much in both directions", func(t *testing.T) {
 				s := start(t, network, "", nil)
-				data := make([]byte, 8<<20)
+				data := make([]byte, 2<<20)
 				rand.Read(data)
 				go func() { // echo
 					if _, err := io.Copy(s.process, s.process); err != nil {
@@ -181,7 +202,7 @@ func TestInputOfAProcessThatTakesNoneIsDropped(t *testing.T) {
 	if err := s.process.(*net.UnixConn).CloseRead(); err != nil {
 		t.Fatal(err)
 	}
-	write(t, s.client, strings.Repeat("x", 4<<20))
+	write(t, s.client, strings.Repeat("x", 2<<20))
 	write(t, s.process, "still here")
 	s.process.Close()
 	wantAll(t, s.client, "still here")
