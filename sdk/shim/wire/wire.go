@@ -77,6 +77,10 @@ type Runtime struct {
 	Args []string `json:"args,omitempty"`
 	// CreateArgs follow "create".
 	CreateArgs []string `json:"createArgs,omitempty"`
+	// LikeRunc: the runtime keeps its state as runc does, and there are no
+	// hooks for it to run later; so the shim may start and delete the
+	// container by itself, which saves two processes.
+	LikeRunc bool `json:"likeRunc,omitempty"`
 }
 
 // IO says how standard streams are wired; see sdk/runtime.

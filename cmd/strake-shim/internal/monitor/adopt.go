@@ -30,7 +30,7 @@ func (c *Container) Adopt(kept Kept) {
 }
 
 func (c *Container) adopt(kept Kept) error {
-	p := &process{dir: c.dir, done: make(chan struct{})}
+	p := newProcess("", c.dir)
 	s, err := p.stored()
 	if err != nil {
 		return internal(fmt.Errorf("adopt: %w", err))
@@ -110,7 +110,7 @@ func (c *Container) takeOver(p *process, s wire.State, io wire.IO, kept Kept) er
 }
 
 func (c *Container) adoptExec(id string, kept Kept) error {
-	p := &process{id: id, dir: filepath.Join(c.dir, wire.ExecDir, id), done: make(chan struct{})}
+	p := newProcess(id, filepath.Join(c.dir, wire.ExecDir, id))
 	s, err := p.stored()
 	if errors.Is(err, fs.ErrNotExist) { // it had not begun
 		return os.RemoveAll(p.dir)
@@ -123,6 +123,7 @@ func (c *Container) adoptExec(id string, kept Kept) error {
 	case err == nil:
 		p.streams = stdio.Ended()
 		p.state = wire.State{Status: wire.Stopped, StartedAt: s.StartedAt, Exit: &exit}
+		close(p.gone)
 		close(p.done)
 	case errors.Is(err, fs.ErrNotExist):
 		var io wire.IO

@@ -12,11 +12,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/strakehq/strake/cmd/strake-shim/internal/cgroup"
 	"github.com/strakehq/strake/cmd/strake-shim/internal/oci"
 	"github.com/strakehq/strake/cmd/strake-shim/internal/reap"
 	"github.com/strakehq/strake/cmd/strake-shim/internal/stdio"
 	"github.com/strakehq/strake/sdk/mount"
+	"github.com/strakehq/strake/sdk/shim/cgroup"
 	"github.com/strakehq/strake/sdk/shim/wire"
 )
 
@@ -73,8 +73,7 @@ func (c *Container) create() error {
 	if err := c.span("mount rootfs", c.mount); err != nil {
 		return internal(fmt.Errorf("root file system: %w", err))
 	}
-	p := &process{dir: c.dir, done: make(chan struct{})}
-	p.state.Status = wire.Creating
+	p := newProcess("", c.dir)
 	streams, err := stdio.New(stdio.Options{Dir: c.dir, IO: c.conf.IO, Console: c.socket(), StdinClosed: c.stdinClosed(p)})
 	if err != nil {
 		return internal(fmt.Errorf("standard streams: %w", err))

@@ -18,8 +18,7 @@ func (c *Container) exec(r wire.Request) (wire.Reply, error) {
 	if err := c.expect(wire.Running); err != nil {
 		return wire.Reply{}, err
 	}
-	p := &process{id: r.Exec, dir: filepath.Join(c.dir, wire.ExecDir, r.Exec), done: make(chan struct{})}
-	p.state.Status = wire.Creating
+	p := newProcess(r.Exec, filepath.Join(c.dir, wire.ExecDir, r.Exec))
 	socket, err := c.prepare(p, r)
 	if err != nil {
 		return wire.Reply{}, errors.Join(internal(err), os.RemoveAll(p.dir))

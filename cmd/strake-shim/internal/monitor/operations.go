@@ -8,8 +8,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/strakehq/strake/cmd/strake-shim/internal/cgroup"
 	"github.com/strakehq/strake/cmd/strake-shim/internal/stdio"
+	"github.com/strakehq/strake/sdk/shim/cgroup"
 	"github.com/strakehq/strake/sdk/shim/wire"
 )
 
@@ -108,6 +108,9 @@ func (c *Container) change(from []wire.Status, command string, args ...string) e
 		return err
 	}
 	err := c.span("runtime "+command, func() error {
+		if command == "start" {
+			return c.runtime.Start(c.conf.ID, c.init.gone)
+		}
 		return c.runtime.Run([3]*os.File{}, command, append(args, c.conf.ID)...)
 	})
 	if err != nil {

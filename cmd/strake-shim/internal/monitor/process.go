@@ -23,9 +23,17 @@ type process struct {
 	dir     string
 	streams *stdio.Streams
 	handle  *reap.Process
+	gone    chan struct{} // closed when the process has ended
 	done    chan struct{} // closed when state.Exit is set and on disk
 
 	state wire.State // guarded by Container.mu
+}
+
+func newProcess(id, dir string) *process {
+	return &process{
+		id: id, dir: dir, gone: make(chan struct{}), done: make(chan struct{}),
+		state: wire.State{Status: wire.Creating},
+	}
 }
 
 func (p *process) pidFile() string { return filepath.Join(p.dir, "pid") }
@@ -46,6 +54,7 @@ func (p *process) readPid() (int, error) {
 // output is logged and the status is on disk before anybody is told.
 func (c *Container) ended(p *process, s reap.Status) {
 	exit := wire.Exit{Code: s.Code, Known: s.Known, At: time.Now()}
+	close(p.gone)
 	<-c.ready
 	first := p.id == ""
 	if first {
@@ -55,7 +64,7 @@ func (c *Container) ended(p *process, s reap.Status) {
 		note("process %q: output: %v", p.id, err)
 	}
 	exit.OOMKilled = first && c.oomKilled()
-	if err := wire.Store(filepath.Join(p.dir, wire.ExitFile), exit); err != nil {
+	if err := wire.StoreDurably(filepath.Join(p.dir, wire.ExitFile), exit); err != nil {
 		note("process %q: store exit status: %v", p.id, err)
 	}
 	c.mu.Lock()
@@ -99,10 +108,10 @@ func (c *Container) oomKilled() bool {
 func (c *Container) forget() {
 	c.command.Lock()
 	defer c.command.Unlock()
-	err := c.runtime.Run([3]*os.File{}, "delete", c.conf.ID)
-	if err != nil {
-		err = c.runtime.Run([3]*os.File{}, "delete", "--force", c.conf.ID)
-	}
+	c.mu.Lock()
+	g := c.group
+	c.mu.Unlock()
+	err := c.runtime.Delete(c.conf.ID, g)
 	c.mu.Lock()
 	c.deleteErr = err
 	c.mu.Unlock()

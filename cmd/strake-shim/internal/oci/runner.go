@@ -134,3 +134,6 @@ func lastError(log []byte) (text string) {
 	}
 	return text
 }
+
+// note writes to the shim's own log.
+func note(format string, args ...any) { fmt.Fprintf(os.Stderr, "runtime: "+format+"\n", args...) }

@@ -14,8 +14,8 @@ import (
 	"github.com/strakehq/strake/cmd/strake-shim/internal/pages"
 )
 
-// chunk is the most that is read at once.
-const chunk = 64 << 10
+// chunk is the most that is read at once, and the size of pipes.
+const chunk = 256 << 10
 
 // source yields a stream's bytes, and keeps those that are not yet released.
 // next and release are for one goroutine; relax and finish for any.

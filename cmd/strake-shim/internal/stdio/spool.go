@@ -10,7 +10,7 @@ import (
 
 // punchAt is the number of bytes at the beginning of a spool that are given
 // back to the file system at once.
-const punchAt = 256 << 10
+const punchAt = 1 << 20
 
 // spool is a source that survives its reader. Bytes move from the FIFO to the
 // end of a file within one system call, so a reader that is killed has either

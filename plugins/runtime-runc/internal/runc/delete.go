@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/strakehq/strake/sdk/runtime"
+	"github.com/strakehq/strake/sdk/shim/cgroup"
 	"github.com/strakehq/strake/sdk/shim/wire"
 )
 
@@ -65,7 +66,7 @@ func (c *container) remove(ctx context.Context) error {
 	if err := c.keep.dropAll(); err != nil {
 		return err
 	}
-	err := errors.Join(deleteInRuntime(ctx, conf.Runtime, string(c.id)), removeCgroups(ctx, conf.Cgroup, string(c.id)))
+	err := errors.Join(deleteInRuntime(ctx, conf.Runtime, string(c.id)), removeCgroups(conf.Cgroup, string(c.id)))
 	if err != nil {
 		return fmt.Errorf("container %s: clean up: %w", c.id, err)
 	}
@@ -78,6 +79,15 @@ func (c *container) remove(ctx context.Context) error {
 	c.d.events.forget(c.id, "")
 	c.d.drop(c.id)
 	return nil
+}
+
+// removeCgroups kills what is left in a container's cgroups and removes them.
+func removeCgroups(path, id string) error {
+	dirs, err := cgroup.Named(path, id)
+	if err != nil || len(dirs) == 0 {
+		return err
+	}
+	return cgroup.Remove(dirs, discardWithin)
 }
 
 // deleteInRuntime has the OCI runtime forget a container that it remembers.

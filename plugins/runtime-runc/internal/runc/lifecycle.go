@@ -94,6 +94,7 @@ func (s *setup) config(r runtime.CreateRequest) (wire.Config, error) {
 	var spec struct {
 		Root  struct{ Path string }
 		Linux struct{ CgroupsPath string }
+		Hooks struct{ Poststart, Poststop []json.RawMessage }
 	}
 	if err := wire.Load(filepath.Join(r.Bundle, "config.json"), &spec); err != nil {
 		return wire.Config{}, fmt.Errorf("bundle: %w: %w", err, errdefs.ErrInvalidArgument)
@@ -106,6 +107,7 @@ func (s *setup) config(r runtime.CreateRequest) (wire.Config, error) {
 	if err != nil {
 		return wire.Config{}, err
 	}
+	rt.LikeRunc = rt.LikeRunc && len(spec.Hooks.Poststart)+len(spec.Hooks.Poststop) == 0
 	return wire.Config{
 		Version: wire.Version, ID: string(r.ID), Socket: s.socketPrefix(r.ID), Bundle: r.Bundle,
 		Rootfs: rootfs, Mounts: r.Rootfs, IO: wireIO(r.IO), Runtime: rt, Cgroup: spec.Linux.CgroupsPath,
@@ -127,7 +129,10 @@ func (s *setup) ociRuntime(name string) (wire.Runtime, error) {
 	}
 	// Runtimes cannot read each other's state.
 	root = filepath.Join(root, filepath.Base(binary))
-	rt := wire.Runtime{Binary: binary, Root: root, Args: append([]string{"--root", root}, s.options.Args...)}
+	rt := wire.Runtime{
+		Binary: binary, Root: root, Args: append([]string{"--root", root}, s.options.Args...),
+		LikeRunc: s.options.Shortcuts && filepath.Base(binary) == "runc" && !s.options.SystemdCgroup,
+	}
 	if s.options.SystemdCgroup {
 		rt.Args = append(rt.Args, "--systemd-cgroup")
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/strakehq/strake/plugins/runtime-runc/internal/cgstat"
 	"github.com/strakehq/strake/sdk/runtime"
+	"github.com/strakehq/strake/sdk/shim/cgroup"
 )
 
 // Processes returns the pids of all processes of a container.
@@ -18,7 +19,7 @@ func (d *Driver) Processes(ctx context.Context, id runtime.ContainerID) ([]int, 
 	if err != nil {
 		return nil, err
 	}
-	pids, err := processes(g.Processes())
+	pids, err := cgroup.Processes(g.Processes())
 	if err != nil {
 		return nil, fmt.Errorf("container %s: processes: %w", id, err)
 	}

@@ -21,6 +21,7 @@ type options struct {
 	SystemdCgroup bool     `json:"systemd_cgroup"`
 	NoPivot       bool     `json:"no_pivot"`
 	ShimCgroup    string   `json:"shim_cgroup"`
+	Shortcuts     bool     `json:"shortcuts"`
 }
 
 const schema = `{
@@ -39,12 +40,14 @@ const schema = `{
     "no_pivot": {"type": "boolean", "default": false,
       "description": "do not use pivot_root, for hosts that run from a RAM disk"},
     "shim_cgroup": {"type": "string", "pattern": "^(/.*)?$", "default": "/strake-shims",
-      "description": "cgroup v2 path for shims, so that they are not counted or killed with the daemon; empty: stay in the driver's"}
+      "description": "cgroup v2 path for shims, so that they are not counted or killed with the daemon; empty: stay in the driver's"},
+    "shortcuts": {"type": "boolean", "default": true,
+      "description": "start and delete containers of a runtime named runc without running it, as its files allow; saves two processes"}
   }
 }`
 
 // defaults are the options where the configuration says nothing.
-func defaults() options { return options{Binary: "runc", ShimCgroup: "/strake-shims"} }
+func defaults() options { return options{Binary: "runc", ShimCgroup: "/strake-shims", Shortcuts: true} }
 
 func parseOptions(raw json.RawMessage) (options, error) {
 	o := defaults()

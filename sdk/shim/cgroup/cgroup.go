@@ -1,5 +1,6 @@
-// Package cgroup finds the cgroup of a container and looks after it: which
-// processes are in it, and whether the kernel killed one for memory.
+// Package cgroup finds the cgroups of a container and looks after them: which
+// processes are in them, whether the kernel killed one for memory, and their
+// end.
 package cgroup
 
 import (
@@ -9,13 +10,18 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Group is a container's cgroup, of version 2 or 1. The zero value is none.
 type Group struct {
-	// Procs is a directory whose cgroup.procs name all processes.
+	// All are the directories in all hierarchies.
+	All []string `json:"all,omitempty"`
+	// Procs is the one whose cgroup.procs name all processes.
 	Procs string `json:"procs,omitempty"`
 	// Memory is the directory of the memory controller; empty: none.
 	Memory string `json:"memory,omitempty"`
@@ -46,7 +52,13 @@ func Of(pid int, id string) (Group, error) {
 		}
 		return filepath.Join(m.point, strings.TrimPrefix(p, strings.TrimSuffix(m.root, "/")))
 	}
-	g := Group{Memory: dir("memory"), Procs: dir("")}
+	var all []string
+	for controller := range paths {
+		if d := dir(controller); d != "" && !slices.Contains(all, d) {
+			all = append(all, d)
+		}
+	}
+	g := Group{All: all, Memory: dir("memory"), Procs: dir("")}
 	if g.Memory == "" { // where both versions are in use, memory is in one
 		g.Memory, g.V2 = g.Procs, true
 	}
@@ -108,7 +120,13 @@ func (g Group) Processes() (pids []int, err error) {
 	if g.Procs == "" {
 		return nil, nil
 	}
-	err = filepath.WalkDir(g.Procs, func(path string, d fs.DirEntry, err error) error {
+	return Processes(g.Procs)
+}
+
+// Processes returns the pids in a directory of cgroups and those below it; none
+// when there is no such directory.
+func Processes(dir string) (pids []int, err error) {
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
@@ -126,7 +144,7 @@ func (g Group) Processes() (pids []int, err error) {
 
 func readPids(file string) (pids []int, err error) {
 	b, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
 		return nil, nil
 	}
 	for f := range bytes.FieldsSeq(b) {

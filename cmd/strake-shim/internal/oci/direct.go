@@ -1,0 +1,94 @@
+package oci
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/strakehq/strake/sdk/shim/cgroup"
+)
+
+// What "runc start" and "runc delete" do without hooks is little, but they take
+// more processor time to load than all the shim's work. Since runc 1.0 a created
+// container waits to write one byte into <root>/<id>/exec.fifo, and its
+// directory and cgroups are all that is left of a stopped one.
+
+// errIndirect asks for the runtime's command instead.
+var errIndirect = errors.New("not as runc does it")
+
+// startDirectly lets a created container run. gone is closed when its process
+// has ended.
+func (r *Runner) startDirectly(id string, gone <-chan struct{}) error {
+	if !r.Runtime.LikeRunc {
+		return errIndirect
+	}
+	path := filepath.Join(r.Runtime.Root, id, "exec.fifo")
+	// For both, so that opening does not wait and reading does not end before
+	// the container has opened it, too.
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return errIndirect
+	}
+	f := os.NewFile(uintptr(fd), path)
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		select {
+		case <-gone:
+			if err := f.SetReadDeadline(time.Unix(1, 0)); err != nil && !errors.Is(err, os.ErrClosed) {
+				note("start: %v", err)
+			}
+		case <-done:
+		}
+	}()
+	var b [1]byte
+	_, err = f.Read(b[:])
+	if err = errors.Join(err, f.Close()); err != nil {
+		return &Error{"start", "the process ended before it was started: " + err.Error()}
+	}
+	return remove(path)
+}
+
+// deleteWithin is how long cgroups may be busy.
+const deleteWithin = 2 * time.Second
+
+// deleteDirectly removes what is left of a stopped container.
+func (r *Runner) deleteDirectly(id string, g cgroup.Group) error {
+	dir := filepath.Join(r.Runtime.Root, id)
+	if _, err := os.Stat(filepath.Join(dir, "state.json")); !r.Runtime.LikeRunc || err != nil || len(g.All) == 0 {
+		return errIndirect
+	}
+	if err := cgroup.Remove(g.All, deleteWithin); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Start lets a created container run.
+func (r *Runner) Start(id string, gone <-chan struct{}) error {
+	err := r.startDirectly(id, gone)
+	if errors.Is(err, errIndirect) {
+		return r.Run([3]*os.File{}, "start", id)
+	}
+	return err
+}
+
+// Delete has the runtime forget a stopped container.
+func (r *Runner) Delete(id string, g cgroup.Group) error {
+	if err := r.deleteDirectly(id, g); err == nil {
+		return nil
+	} else if !errors.Is(err, errIndirect) {
+		note("delete: %v", err)
+	}
+	if err := r.Run([3]*os.File{}, "delete", id); err == nil {
+		return nil
+	}
+	return r.Run([3]*os.File{}, "delete", "--force", id)
+}
