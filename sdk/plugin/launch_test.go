@@ -45,3 +45,23 @@ func BenchmarkLaunch(b *testing.B) {
 		c.Kill()
 	}
 }
+
+func BenchmarkCall(b *testing.B) {
+	_, s := launch(b, "full")
+	for b.Loop() {
+		if _, err := s.Stat(b.Context(), "k"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkApply(b *testing.B) {
+	_, s := launch(b, "full")
+	const size = 256 << 20
+	b.SetBytes(size)
+	for b.Loop() {
+		if _, err := s.(storage.Applier).Apply(b.Context(), "k", io.LimitReader(zeros{}, size)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
