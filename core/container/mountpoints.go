@@ -18,19 +18,19 @@ import (
 
 // mountPoint is a bind mount, a volume or a tmpfs of a container.
 type mountPoint struct {
-	Type              mount.Type
-	Name              string            `json:",omitempty"` // of a volume; empty: to be made up
-	Driver            string            `json:",omitempty"`
-	DriverOpts        map[string]string `json:",omitempty"`
-	Labels            map[string]string `json:",omitempty"`
-	Source            string
-	Destination       string
-	Mode              string
-	ReadOnly          bool
-	Propagation       mount.Propagation `json:",omitempty"`
-	NoCopy            bool              `json:",omitempty"`
-	NonRecursive      bool              `json:",omitempty"`
-	RecursiveReadOnly bool              `json:",omitempty"`
+	Type         mount.Type
+	Name         string            `json:",omitempty"` // of a volume; empty: to be made up
+	Driver       string            `json:",omitempty"`
+	DriverOpts   map[string]string `json:",omitempty"`
+	Labels       map[string]string `json:",omitempty"`
+	Source       string
+	Destination  string
+	Mode         string
+	ReadOnly     bool
+	Propagation  mount.Propagation `json:",omitempty"`
+	NoCopy       bool              `json:",omitempty"`
+	NonRecursive bool              `json:",omitempty"`
+	ReadOnlyTop  bool              `json:",omitempty"`
 	// CreateSource makes a missing source a directory, as -v does.
 	CreateSource bool     `json:",omitempty"`
 	Options      []string `json:",omitempty"` // of a tmpfs
@@ -50,7 +50,7 @@ func (p mountPoint) api() container.MountPoint {
 func (p mountPoint) spec() spec.Mount {
 	m := spec.Mount{
 		Source: p.Source, Destination: p.Destination, ReadOnly: p.ReadOnly, Propagation: p.Propagation,
-		NonRecursive: p.NonRecursive, RecursiveReadOnly: p.RecursiveReadOnly, Options: p.Options,
+		NonRecursive: p.NonRecursive, ReadOnlyTop: p.ReadOnlyTop, Options: p.Options,
 	}
 	if p.Type == mount.TypeTmpfs {
 		m.Source = ""
@@ -247,7 +247,10 @@ func parseBindMount(p mountPoint, mt mount.Mount) (mountPoint, error) {
 		if !slices.Contains(mount.Propagations, p.Propagation) {
 			return p, refuse(errdefs.ErrInvalidArgument, "invalid mount config for type %q: invalid propagation mode: %s", mt.Type, o.Propagation)
 		}
-		p.NonRecursive, p.CreateSource, p.RecursiveReadOnly = o.NonRecursive, o.CreateMountpoint, o.ReadOnlyForceRecursive
+		p.NonRecursive, p.CreateSource, p.ReadOnlyTop = o.NonRecursive, o.CreateMountpoint, o.ReadOnlyNonRecursive
+		if o.ReadOnlyForceRecursive && (!p.ReadOnly || o.NonRecursive || o.ReadOnlyNonRecursive || o.Propagation != mount.PropagationRPrivate) {
+			return p, refuse(errdefs.ErrInvalidArgument, "invalid mount config for type %q: ReadOnlyForceRecursive needs ReadOnly, a recursive mount and rprivate propagation", mt.Type)
+		}
 	}
 	return p, checkSource(p)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,8 +24,9 @@ type Mount struct {
 	Propagation mount.Propagation
 	// NonRecursive leaves out what is mounted below Source.
 	NonRecursive bool
-	// RecursiveReadOnly makes what is mounted below read-only too.
-	RecursiveReadOnly bool
+	// ReadOnlyTop leaves what is mounted below Source writable although the
+	// mount is read-only.
+	ReadOnlyTop bool
 	// Options of a tmpfs, in fstab notation.
 	Options []string
 }
@@ -102,11 +104,31 @@ func convert(s *specs.Spec, m Mount) (specs.Mount, error) {
 	opts := []string{bind}
 	if m.ReadOnly {
 		opts = append(opts, "ro")
-		if m.RecursiveReadOnly {
-			opts = append(opts, "rro")
+		below, err := hasMountsBelow(m)
+		if err != nil {
+			return specs.Mount{}, err
+		}
+		if below && !m.NonRecursive && !m.ReadOnlyTop {
+			opts = append(opts, "rro") // not every OCI runtime knows it: only where it matters
 		}
 	}
 	return specs.Mount{Destination: m.Destination, Type: "bind", Source: m.Source, Options: append(opts, string(p))}, nil
+}
+
+// hasMountsBelow says whether something is mounted below the source.
+func hasMountsBelow(m Mount) (bool, error) {
+	source, err := filepath.EvalSymlinks(m.Source)
+	if err != nil {
+		return false, nil //nolint:nilerr // the mount itself will fail and say why
+	}
+	infos, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) {
+		below := strings.HasPrefix(i.Mountpoint, strings.TrimRight(source, "/")+"/")
+		return !below, below
+	})
+	if err != nil {
+		return false, fmt.Errorf("mount source %s: %w", m.Source, err)
+	}
+	return len(infos) > 0, nil
 }
 
 // propagate makes sure that the container's root hands on what a shared or

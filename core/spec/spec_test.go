@@ -281,3 +281,32 @@ func FuzzDeviceRule(f *testing.F) {
 		}
 	})
 }
+
+func TestReadOnlyReachesWhatIsMountedBelow(t *testing.T) {
+	b := spec.NewBuilder(machine())
+	opts := func(m spec.Mount) []string {
+		in := input()
+		in.Mounts = []spec.Mount{m}
+		s, _, err := b.Build(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Mounts[len(s.Mounts)-1].Options
+	}
+	// /dev has mounts below it on every machine, /etc/passwd on none.
+	for _, c := range []struct {
+		m    spec.Mount
+		want bool
+	}{
+		{spec.Mount{Source: "/dev", ReadOnly: true}, true},
+		{spec.Mount{Source: "/dev"}, false},
+		{spec.Mount{Source: "/dev", ReadOnly: true, ReadOnlyTop: true}, false},
+		{spec.Mount{Source: "/dev", ReadOnly: true, NonRecursive: true}, false},
+		{spec.Mount{Source: "/etc/passwd", ReadOnly: true}, false},
+	} {
+		c.m.Destination = "/data"
+		if got := slices.Contains(opts(c.m), "rro"); got != c.want {
+			t.Errorf("%+v: %v", c.m, got)
+		}
+	}
+}
