@@ -50,7 +50,9 @@ type harness struct {
 	store    *store.Store
 	storage  *plugin.Client
 	registry *plugin.Client
-	host     string // of the registry
+
+	storageConf, registryConf driver.Config
+	host                      string // of the registry
 
 	mu       sync.Mutex
 	messages []jsonstream.Message // guarded by mu
@@ -149,13 +151,14 @@ func binary(t testing.TB, pkg string) string {
 	return to
 }
 
-func launch(t testing.TB, pkg, options string) *plugin.Client {
-	t.Helper()
-	c := conformance.TestConfig(t, options)
-	return relaunch(t, pkg, c)
+// relaunch launches both drivers, as after their death.
+func (h *harness) relaunch() {
+	h.t.Helper()
+	h.storage = launch(h.t, "storage-overlay", h.storageConf)
+	h.registry = launch(h.t, "registry-http", h.registryConf)
 }
 
-func relaunch(t testing.TB, pkg string, c driver.Config) *plugin.Client {
+func launch(t testing.TB, pkg string, c driver.Config) *plugin.Client {
 	t.Helper()
 	cl, err := plugin.Launch(context.Background(), plugin.LaunchConfig{
 		Path: binary(t, pkg), SocketDir: filepath.Join(filepath.Dir(c.RunDir), "sock"), Logger: hclog.NewNullLogger(), Config: &c,
@@ -170,8 +173,9 @@ func relaunch(t testing.TB, pkg string, c driver.Config) *plugin.Client {
 func newHarness(t testing.TB) *harness {
 	t.Helper()
 	h := &harness{t: t, dir: t.TempDir()}
-	h.storage = launch(t, "storage-overlay", "{}")
-	h.registry = launch(t, "registry-http", `{"auth_file": "/nonexistent", "hosts_dir": "/nonexistent", "certs_dir": "/nonexistent"}`)
+	h.storageConf = conformance.TestConfig(t, "{}")
+	h.registryConf = conformance.TestConfig(t, `{"auth_file": "/nonexistent", "hosts_dir": "/nonexistent", "certs_dir": "/nonexistent"}`)
+	h.relaunch()
 	h.inner = ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.mu.Lock()

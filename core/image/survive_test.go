@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,10 +14,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/errdefs"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 
 	"github.com/strakehq/strake/core/api/images"
+	"github.com/strakehq/strake/sdk/conformance"
 	"github.com/strakehq/strake/sdk/storage"
 )
 
@@ -112,6 +115,64 @@ func TestAPullCutOffIsResumed(t *testing.T) {
 	}
 }
 
+// A driver that dies in the middle of a pull, and does not come back in time,
+// costs that pull; the next one succeeds, and nothing is left of the first.
+func TestADriverKilledInAPullLeavesNothingWrong(t *testing.T) {
+	for _, which := range []string{"storage", "registry"} {
+		t.Run(which, func(t *testing.T) {
+			h := newHarness(t)
+			l := layerOf(t, "a", randomText(2<<20))
+			h.upload("app:1", imageOf(t, l, layerOf(t, "b", "two")))
+			h.setFault(func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, blobOf(t, l)) {
+					return false
+				}
+				h.setFault(nil)
+				body := whole(h.inner, r)
+				w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+				_, _ = w.Write(body[:len(body)/2])
+				w.(http.Flusher).Flush()
+				if which == "storage" {
+					h.storage.Kill()
+				} else {
+					h.registry.Kill()
+				}
+				_, _ = w.Write(body[len(body)/2:])
+				return true
+			})
+			if err := h.Pull(t.Context(), images.PullOptions{Image: h.ref("app:1")}, h.send); err == nil {
+				t.Error("no error")
+			}
+			if _, err := h.find(h.ref("app:1")); !errdefs.IsNotFound(err) {
+				t.Errorf("the image is listed, error %v", err)
+			}
+			h.storage.Kill()
+			h.registry.Kill()
+			h.relaunch()
+			h.pulled("app:1")
+			if got := h.files(h.ref("app:1")); len(got["a"]) != 2<<20 || got["b"] != "two" {
+				t.Errorf("files are %d bytes and %q", len(got["a"]), got["b"])
+			}
+			if _, err := h.collector.Collect(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if left, err := h.Storage().List(t.Context()); err != nil || len(left) != 2 {
+				t.Errorf("snapshots are %v, error %v", left, err)
+			}
+		})
+	}
+}
+
+// randomText does not compress much.
+func randomText(n int) string {
+	r := rand.New(rand.NewPCG(1, 2))
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte('0' + r.IntN(64))
+	}
+	return string(b)
+}
+
 func TestRecordsSurviveARestartAndNothingElseDoes(t *testing.T) {
 	h := newHarness(t)
 	h.upload("app:1", imageOf(t, layerOf(t, "a", "one"), layerOf(t, "b", "two")))
@@ -146,7 +207,7 @@ func TestAnotherStorageDriverGetsTheImagesUnpackedAgain(t *testing.T) {
 	h.upload("app:1", imageOf(t, layerOf(t, "a", "one"), layerOf(t, "a", "two", "c", "three")))
 	h.pulled("app:1")
 	h.asked()
-	h.storage = launch(t, "storage-overlay", "{}")
+	h.storage = launch(t, "storage-overlay", conformance.TestConfig(t, "{}"))
 	h.reopen()
 	if got := h.files(h.ref("app:1")); !maps.Equal(got, map[string]string{"a": "two", "c": "three"}) {
 		t.Errorf("files are %v", got)
