@@ -359,6 +359,10 @@ func TestTheNextDaemonLearnsTheTruth(t *testing.T) {
 	for _, id := range []string{on, ended, lost, brief} {
 		w.start(t, id)
 	}
+	begun := w.create(t, "begun")
+	if _, err := w.net.Attach(t.Context(), container.NetworkRequest{ID: begun}); err != nil {
+		t.Fatal(err)
+	}
 	w.shut(t)
 	w.run.Exit(ended, runtime.Exit{Code: 5, Known: true})
 	w.run.Exit(brief, runtime.Exit{Code: 0, Known: true})
@@ -377,6 +381,9 @@ func TestTheNextDaemonLearnsTheTruth(t *testing.T) {
 	}
 	if s := w.state(t, made); s.Status != apicontainer.StateCreated {
 		t.Errorf("made: %+v", s)
+	}
+	if w.net.Attached(begun) {
+		t.Error("the network of a start that was not finished is left")
 	}
 	if w.Exists(brief) {
 		t.Error("a container to be removed by itself is left")

@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -91,7 +92,12 @@ func (m *Manager) recoverOne(ctx context.Context, u *unit) error {
 			}
 		}
 		return m.remove(ctx, u, r.Host.AutoRemove)
-	case r.Host.AutoRemove && r.Run.Status == container.StateExited:
+	}
+	// The former daemon may have died in the midst of a start or an exit.
+	if err := errors.Join(m.detach(ctx, r), m.unmountShm(r)); err != nil {
+		return err
+	}
+	if r.Host.AutoRemove && r.Run.Status != container.StateRestarting {
 		return m.remove(ctx, u, true)
 	}
 	return nil
