@@ -44,6 +44,9 @@ func (e *Engine) recover(ctx context.Context) error {
 	if err := e.networks.Start(ctx); err != nil {
 		return err
 	}
+	if err := e.networks.Keep(ctx, e.containers.Exists); err != nil {
+		e.log.Warn("lost containers have not all left their networks", "err", err)
+	}
 	if err := e.volumes.Collect(ctx, e.containers.Exists); err != nil {
 		e.log.Warn("volumes of lost containers are not all released", "err", err)
 	}

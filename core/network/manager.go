@@ -197,16 +197,12 @@ func (m *Manager) collect(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Keep detaches every container that is not named: those whose records were
-// lost or that ended while no daemon ran.
-func (m *Manager) Keep(ctx context.Context, containers []string) error {
-	keep := map[string]bool{}
-	for _, id := range containers {
-		keep[id] = true
-	}
+// Keep detaches every container that does not exist: those whose records were
+// lost. Those that ended while no daemon ran are detached by their manager.
+func (m *Manager) Keep(ctx context.Context, exists func(container string) bool) error {
 	var errs []error
 	for _, a := range m.allAttachments() {
-		if !keep[a.ID] {
+		if !exists(a.ID) {
 			errs = append(errs, m.Detach(ctx, a.ID))
 		}
 	}

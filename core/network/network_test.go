@@ -192,7 +192,7 @@ func TestANewDaemonFindsItsContainers(t *testing.T) {
 		if _, err := r.Recover(ctx, id("e")); !errdefs.IsNotFound(err) {
 			t.Fatalf("recover one of another boot: %v", err)
 		}
-		if err := r.Keep(ctx, []string{id("a")}); err != nil {
+		if err := r.Keep(ctx, func(c string) bool { return c == id("a") }); err != nil {
 			t.Fatal(err)
 		}
 		for letter, want := range map[string]bool{"a": true, "b": false, "c": false, "d": false, "f": false} {

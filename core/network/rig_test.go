@@ -132,7 +132,7 @@ func (r *rig) restart() {
 }
 
 func (r *rig) end() {
-	err := errors.Join(r.Keep(context.Background(), nil), r.Close(), r.store.Close())
+	err := errors.Join(r.Keep(context.Background(), func(string) bool { return false }), r.Close(), r.store.Close())
 	if err != nil {
 		r.t.Errorf("end: %v", err)
 	}
