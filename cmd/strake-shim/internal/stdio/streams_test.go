@@ -19,15 +19,7 @@ import (
 // process is the other end of Streams, without a container.
 func process(t testing.TB, io wire.IO) (*Streams, [3]*os.File, string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "sio-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := t.TempDir()
 	s, err := New(Options{Dir: dir, IO: io, StdinClosed: func() {}})
 	if err != nil {
 		t.Fatal(err)
