@@ -10,8 +10,15 @@ import (
 
 func FuzzReference(f *testing.F) {
 	for _, s := range [][2]string{
-		{"nginx", ""}, {"nginx", "1.2"}, {"docker.io/library/nginx:1", ""}, {"localhost:5000/a/b", "x"},
-		{"nginx", "sha256:" + strings.Repeat("a", 64)}, {"[::1]:5000/x", ""}, {"UPPER", ""}, {"a@b", "c"}, {strings.Repeat("a", 64), ""},
+		{"nginx", ""},
+		{"nginx", "1.2"},
+		{"docker.io/library/nginx:1", ""},
+		{"localhost:5000/a/b", "x"},
+		{"nginx", "sha256:" + strings.Repeat("a", 64)},
+		{"[::1]:5000/x", ""},
+		{"UPPER", ""},
+		{"a@b", "c"},
+		{strings.Repeat("a", 64), ""},
 	} {
 		f.Add(s[0], s[1])
 	}

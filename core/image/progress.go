@@ -45,6 +45,10 @@ func (p *layerProgress) report(i int, phase unpack.Phase, current, total int64) 
 	if phase != unpack.Exists && phase != unpack.Queued {
 		p.fresh = true
 	}
+	if phase == unpack.Downloaded && s.downloaded {
+		p.mu.Unlock() // a driver without Apply gets it from the store: told before
+		return
+	}
 	switch phase {
 	case unpack.Queued:
 		m.Status = "Pulling fs layer"
