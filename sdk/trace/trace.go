@@ -18,6 +18,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/containerd/errdefs"
 )
 
 // Span is one timed piece of work.
@@ -119,7 +121,7 @@ func Start(ctx context.Context, name string, attrs ...string) (context.Context, 
 	ctx = context.WithValue(ctx, key{}, position{p.rec, p.traceID, s.SpanID})
 	return ctx, func(err error) {
 		s.End = time.Now()
-		if err != nil {
+		if err != nil && !errdefs.IsNotFound(err) { // to look and find nothing is an answer
 			s.Err = err.Error()
 		}
 		p.rec.Add(s)
