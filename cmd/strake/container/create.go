@@ -15,9 +15,10 @@ import (
 func NewCreate(a *app.App) *cobra.Command {
 	var c createFlags
 	cmd := &cobra.Command{
-		Use:   "create [OPTIONS] IMAGE [COMMAND] [ARG...]",
-		Short: "Create a new container",
-		Args:  cobra.MinimumNArgs(1),
+		Use:               "create [OPTIONS] IMAGE [COMMAND] [ARG...]",
+		Short:             "Create a new container",
+		ValidArgsFunction: a.CompleteImages(),
+		Args:              cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req, err := c.spec.request(cmd.Flags(), args)
 			if err != nil {

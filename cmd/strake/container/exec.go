@@ -24,9 +24,10 @@ type execOptions struct {
 func NewExec(a *app.App) *cobra.Command {
 	o := execOptions{env: opts.NewListOpts(opts.ValidateEnv), envFile: opts.NewListOpts(nil)}
 	cmd := &cobra.Command{
-		Use:   "exec [OPTIONS] CONTAINER COMMAND [ARG...]",
-		Short: "Execute a command in a running container",
-		Args:  cobra.MinimumNArgs(2),
+		Use:               "exec [OPTIONS] CONTAINER COMMAND [ARG...]",
+		Short:             "Execute a command in a running container",
+		ValidArgsFunction: a.CompleteContainers(true),
+		Args:              cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.run(cmd.Context(), a, args[0], args[1:])
 		},

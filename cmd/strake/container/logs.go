@@ -16,9 +16,10 @@ import (
 func NewLogs(a *app.App) *cobra.Command {
 	o := client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true}
 	cmd := &cobra.Command{
-		Use:   "logs [OPTIONS] CONTAINER",
-		Short: "Fetch the logs of a container",
-		Args:  cobra.ExactArgs(1),
+		Use:               "logs [OPTIONS] CONTAINER",
+		Short:             "Fetch the logs of a container",
+		ValidArgsFunction: a.CompleteContainers(true),
+		Args:              cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return printLogs(cmd.Context(), a, args[0], o)
 		},

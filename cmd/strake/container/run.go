@@ -51,9 +51,10 @@ type runOptions struct {
 func NewRun(a *app.App) *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
-		Use:   "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
-		Short: "Create and run a new container from an image",
-		Args:  cobra.MinimumNArgs(1),
+		Use:               "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
+		Short:             "Create and run a new container from an image",
+		ValidArgsFunction: a.CompleteImages(),
+		Args:              cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return daemonError(o.run(cmd.Context(), a, cmd.Flags(), args))
 		},

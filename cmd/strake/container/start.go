@@ -16,9 +16,10 @@ func NewStart(a *app.App) *cobra.Command {
 	var attach, interactive bool
 	var detachKeys string
 	cmd := &cobra.Command{
-		Use:   "start [OPTIONS] CONTAINER [CONTAINER...]",
-		Short: "Start one or more stopped containers",
-		Args:  cobra.MinimumNArgs(1),
+		Use:               "start [OPTIONS] CONTAINER [CONTAINER...]",
+		Short:             "Start one or more stopped containers",
+		ValidArgsFunction: a.CompleteContainers(true),
+		Args:              cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !attach && !interactive {
 				return a.Each(cmd.Context(), args, func(ctx context.Context, c *client.Client, id string) error {
@@ -43,9 +44,10 @@ func NewAttach(a *app.App) *cobra.Command {
 	var noStdin bool
 	o := attachOptions{}
 	cmd := &cobra.Command{
-		Use:   "attach [OPTIONS] CONTAINER",
-		Short: "Attach local standard input, output, and error streams to a running container",
-		Args:  cobra.ExactArgs(1),
+		Use:               "attach [OPTIONS] CONTAINER",
+		Short:             "Attach local standard input, output, and error streams to a running container",
+		ValidArgsFunction: a.CompleteContainers(true),
+		Args:              cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.stdin = !noStdin
 			return attachTo(cmd.Context(), a, args[0], o)

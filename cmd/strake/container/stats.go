@@ -28,8 +28,9 @@ type statsOptions struct {
 func NewStats(a *app.App) *cobra.Command {
 	var o statsOptions
 	cmd := &cobra.Command{
-		Use:   "stats [OPTIONS] [CONTAINER...]",
-		Short: "Display a live stream of container(s) resource usage statistics",
+		Use:               "stats [OPTIONS] [CONTAINER...]",
+		Short:             "Display a live stream of container(s) resource usage statistics",
+		ValidArgsFunction: a.CompleteContainers(true),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for {
 				rows, err := o.read(cmd.Context(), a, args)

@@ -15,9 +15,10 @@ import (
 // NewTop is the command top.
 func NewTop(a *app.App) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "top CONTAINER [ps OPTIONS]",
-		Short: "Display the running processes of a container",
-		Args:  cobra.MinimumNArgs(1),
+		Use:               "top CONTAINER [ps OPTIONS]",
+		Short:             "Display the running processes of a container",
+		ValidArgsFunction: a.CompleteContainers(true),
+		Args:              cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.Client()
 			if err != nil {
@@ -43,9 +44,10 @@ func NewTop(a *app.App) *cobra.Command {
 // NewPort is the command port.
 func NewPort(a *app.App) *cobra.Command {
 	return &cobra.Command{
-		Use:   "port CONTAINER [PRIVATE_PORT[/PROTO]]",
-		Short: "List port mappings or a specific mapping for the container",
-		Args:  cobra.RangeArgs(1, 2),
+		Use:               "port CONTAINER [PRIVATE_PORT[/PROTO]]",
+		Short:             "List port mappings or a specific mapping for the container",
+		ValidArgsFunction: a.CompleteContainers(true),
+		Args:              cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.Client()
 			if err != nil {
@@ -83,9 +85,10 @@ func NewInspect(a *app.App) *cobra.Command {
 	var format string
 	var size bool
 	cmd := &cobra.Command{
-		Use:   "inspect [OPTIONS] CONTAINER [CONTAINER...]",
-		Short: "Display detailed information on one or more containers",
-		Args:  cobra.MinimumNArgs(1),
+		Use:               "inspect [OPTIONS] CONTAINER [CONTAINER...]",
+		Short:             "Display detailed information on one or more containers",
+		ValidArgsFunction: a.CompleteContainers(true),
+		Args:              cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.Client()
 			if err != nil {

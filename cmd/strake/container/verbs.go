@@ -16,9 +16,10 @@ import (
 // arguments name.
 func verb(a *app.App, name, short string, do func(ctx context.Context, c *client.Client, id string) error) *cobra.Command {
 	return &cobra.Command{
-		Use:   name + " [OPTIONS] CONTAINER [CONTAINER...]",
-		Short: short,
-		Args:  cobra.MinimumNArgs(1),
+		Use:               name + " [OPTIONS] CONTAINER [CONTAINER...]",
+		Short:             short,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: a.CompleteContainers(true),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.Each(cmd.Context(), args, do)
 		},
@@ -111,9 +112,10 @@ func NewRemove(a *app.App) *cobra.Command {
 // NewWait is the command wait.
 func NewWait(a *app.App) *cobra.Command {
 	return &cobra.Command{
-		Use:   "wait CONTAINER [CONTAINER...]",
-		Short: "Block until one or more containers stop, then print their exit codes",
-		Args:  cobra.MinimumNArgs(1),
+		Use:               "wait CONTAINER [CONTAINER...]",
+		Short:             "Block until one or more containers stop, then print their exit codes",
+		ValidArgsFunction: a.CompleteContainers(true),
+		Args:              cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.EachQuiet(cmd.Context(), args, func(ctx context.Context, c *client.Client, id string) error {
 				w := c.ContainerWait(ctx, id, client.ContainerWaitOptions{})
@@ -132,9 +134,10 @@ func NewWait(a *app.App) *cobra.Command {
 // NewRename is the command rename.
 func NewRename(a *app.App) *cobra.Command {
 	return &cobra.Command{
-		Use:   "rename CONTAINER NEW_NAME",
-		Short: "Rename a container",
-		Args:  cobra.ExactArgs(2),
+		Use:               "rename CONTAINER NEW_NAME",
+		Short:             "Rename a container",
+		ValidArgsFunction: a.CompleteContainers(true),
+		Args:              cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.Client()
 			if err != nil {

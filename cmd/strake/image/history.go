@@ -17,9 +17,10 @@ func NewHistory(a *app.App) *cobra.Command {
 	var human, noTrunc, quiet bool
 	var format string
 	cmd := &cobra.Command{
-		Use:   "history [OPTIONS] IMAGE",
-		Short: "Show the history of an image",
-		Args:  cobra.ExactArgs(1),
+		Use:               "history [OPTIONS] IMAGE",
+		Short:             "Show the history of an image",
+		ValidArgsFunction: a.CompleteImages(),
+		Args:              cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.Client()
 			if err != nil {

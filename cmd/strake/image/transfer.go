@@ -19,9 +19,10 @@ import (
 func NewPush(a *app.App) *cobra.Command {
 	var all, quiet bool
 	cmd := &cobra.Command{
-		Use:   "push [OPTIONS] NAME[:TAG]",
-		Short: "Upload an image to a registry",
-		Args:  cobra.ExactArgs(1),
+		Use:               "push [OPTIONS] NAME[:TAG]",
+		Short:             "Upload an image to a registry",
+		ValidArgsFunction: a.CompleteImages(),
+		Args:              cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			c, err := a.Client()
 			if err != nil {
@@ -93,9 +94,10 @@ func NewLoad(a *app.App) *cobra.Command {
 func NewSave(a *app.App) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
-		Use:   "save [OPTIONS] IMAGE [IMAGE...]",
-		Short: "Save one or more images to a tar archive (streamed to STDOUT by default)",
-		Args:  cobra.MinimumNArgs(1),
+		Use:               "save [OPTIONS] IMAGE [IMAGE...]",
+		Short:             "Save one or more images to a tar archive (streamed to STDOUT by default)",
+		ValidArgsFunction: a.CompleteImages(),
+		Args:              cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if output == "" && terminal.IsTerminal(a.Out) {
 				return errNoTerminal

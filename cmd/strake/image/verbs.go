@@ -16,9 +16,10 @@ import (
 // NewTag is the command tag.
 func NewTag(a *app.App) *cobra.Command {
 	return &cobra.Command{
-		Use:   "tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
-		Short: "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
-		Args:  cobra.ExactArgs(2),
+		Use:               "tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+		Short:             "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+		ValidArgsFunction: a.CompleteImages(),
+		Args:              cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.Client()
 			if err != nil {
@@ -34,10 +35,11 @@ func NewTag(a *app.App) *cobra.Command {
 func NewRemove(a *app.App) *cobra.Command {
 	var force, noPrune bool
 	cmd := &cobra.Command{
-		Use:     "rmi [OPTIONS] IMAGE [IMAGE...]",
-		Aliases: []string{"rm"},
-		Short:   "Remove one or more images",
-		Args:    cobra.MinimumNArgs(1),
+		Use:               "rmi [OPTIONS] IMAGE [IMAGE...]",
+		Aliases:           []string{"rm"},
+		Short:             "Remove one or more images",
+		ValidArgsFunction: a.CompleteImages(),
+		Args:              cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.EachQuiet(cmd.Context(), args, func(ctx context.Context, c *client.Client, ref string) error {
 				res, err := c.ImageRemove(ctx, ref, client.ImageRemoveOptions{Force: force, PruneChildren: !noPrune})
@@ -65,9 +67,10 @@ func NewRemove(a *app.App) *cobra.Command {
 func NewInspect(a *app.App) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
-		Use:   "inspect [OPTIONS] IMAGE [IMAGE...]",
-		Short: "Display detailed information on one or more images",
-		Args:  cobra.MinimumNArgs(1),
+		Use:               "inspect [OPTIONS] IMAGE [IMAGE...]",
+		Short:             "Display detailed information on one or more images",
+		ValidArgsFunction: a.CompleteImages(),
+		Args:              cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.Client()
 			if err != nil {

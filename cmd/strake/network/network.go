@@ -65,9 +65,10 @@ func newInspect(a *app.App) *cobra.Command {
 	var format string
 	var verbose bool
 	cmd := &cobra.Command{
-		Use:   "inspect [OPTIONS] NETWORK [NETWORK...]",
-		Short: "Display detailed information on one or more networks",
-		Args:  cobra.MinimumNArgs(1),
+		Use:               "inspect [OPTIONS] NETWORK [NETWORK...]",
+		Short:             "Display detailed information on one or more networks",
+		ValidArgsFunction: a.CompleteNetworks(),
+		Args:              cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.Client()
 			if err != nil {
@@ -86,10 +87,11 @@ func newInspect(a *app.App) *cobra.Command {
 
 func newRemove(a *app.App) *cobra.Command {
 	return &cobra.Command{
-		Use:     "rm NETWORK [NETWORK...]",
-		Aliases: []string{"remove"},
-		Short:   "Remove one or more networks",
-		Args:    cobra.MinimumNArgs(1),
+		Use:               "rm NETWORK [NETWORK...]",
+		Aliases:           []string{"remove"},
+		Short:             "Remove one or more networks",
+		ValidArgsFunction: a.CompleteNetworks(),
+		Args:              cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.Each(cmd.Context(), args, func(ctx context.Context, c *client.Client, name string) error {
 				_, err := c.NetworkRemove(ctx, name, client.NetworkRemoveOptions{})

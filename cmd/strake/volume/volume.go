@@ -87,9 +87,10 @@ func newList(a *app.App) *cobra.Command {
 func newInspect(a *app.App) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
-		Use:   "inspect [OPTIONS] VOLUME [VOLUME...]",
-		Short: "Display detailed information on one or more volumes",
-		Args:  cobra.MinimumNArgs(1),
+		Use:               "inspect [OPTIONS] VOLUME [VOLUME...]",
+		Short:             "Display detailed information on one or more volumes",
+		ValidArgsFunction: a.CompleteVolumes(),
+		Args:              cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.Client()
 			if err != nil {
@@ -108,10 +109,11 @@ func newInspect(a *app.App) *cobra.Command {
 func newRemove(a *app.App) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
-		Use:     "rm [OPTIONS] VOLUME [VOLUME...]",
-		Aliases: []string{"remove"},
-		Short:   "Remove one or more volumes",
-		Args:    cobra.MinimumNArgs(1),
+		Use:               "rm [OPTIONS] VOLUME [VOLUME...]",
+		Aliases:           []string{"remove"},
+		Short:             "Remove one or more volumes",
+		ValidArgsFunction: a.CompleteVolumes(),
+		Args:              cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.Each(cmd.Context(), args, func(ctx context.Context, c *client.Client, name string) error {
 				_, err := c.VolumeRemove(ctx, name, client.VolumeRemoveOptions{Force: force})
