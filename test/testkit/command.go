@@ -21,12 +21,12 @@ func (r Result) Out() string { return strings.TrimSpace(r.Stdout) }
 // Docker runs the docker CLI against the daemon.
 func (h *Host) Docker(args ...string) Result {
 	h.tb.Helper()
-	return h.Run(h.Command(dockerCLI(), args...))
+	return h.Run(h.Command(DockerCLI(), args...))
 }
 
-// dockerCLI is the machine's docker CLI or, where there is none, the one that
+// DockerCLI is the machine's docker CLI or, where there is none, the one that
 // make test-system unpacks.
-func dockerCLI() string {
+func DockerCLI() string {
 	if p, err := exec.LookPath("docker"); err == nil {
 		return p
 	}

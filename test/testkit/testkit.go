@@ -53,6 +53,7 @@ type Host struct {
 	cgroup   string
 	extra    string
 	env      []string
+	args     []string
 }
 
 // Option changes a Host before its first start.
@@ -64,6 +65,9 @@ func WithConfig(toml string) Option { return func(h *Host) { h.extra = toml } }
 
 // WithEnv adds variables to the daemon's environment.
 func WithEnv(env ...string) Option { return func(h *Host) { h.env = append(h.env, env...) } }
+
+// WithArgs adds arguments to the daemon's command line.
+func WithArgs(args ...string) Option { return func(h *Host) { h.args = append(h.args, args...) } }
 
 // WithCrun makes /sys/fs/cgroup/hugetlb exist while the test runs: Debian's crun
 // does not start without it on hosts with cgroup v1.
@@ -152,7 +156,7 @@ func (h *Host) TryStart() error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(Bin("straked"), "--config", filepath.Join(h.Dir, "config.toml"), "--host", "unix://"+h.Socket)
+	cmd := exec.Command(Bin("straked"), append([]string{"--config", filepath.Join(h.Dir, "config.toml"), "--host", "unix://" + h.Socket}, h.args...)...)
 	cmd.Env = append(os.Environ(), h.env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := h.ns.Start(cmd); err != nil {
@@ -193,27 +197,15 @@ func (h *Host) ping() error {
 	return nil
 }
 
-// cleanup removes all containers of the last daemon and ends it.
+// cleanup ends the last daemon and removes what it made.
 func (h *Host) cleanup(cmd *exec.Cmd, exited chan error) {
 	if h.daemon == cmd {
 		if h.tb.Failed() {
 			h.tb.Logf("daemon's log:\n%s", h.Log())
 		}
-		h.RemoveAll()
-		h.Stop()
+		h.Teardown()
 	}
 	<-exited
-}
-
-// RemoveAll removes every container.
-func (h *Host) RemoveAll() {
-	h.tb.Helper()
-	ids := strings.Fields(h.Docker("ps", "-aq").Stdout)
-	if len(ids) > 0 {
-		if r := h.Docker(append([]string{"rm", "-f", "-v"}, ids...)...); r.Code != 0 {
-			h.tb.Errorf("remove containers: %s", r.Stderr)
-		}
-	}
 }
 
 // Stop ends the daemon in good order and waits for it.
