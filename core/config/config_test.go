@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -164,4 +165,52 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%v\n%s", err, text)
 		}
 	})
+}
+
+// The manual's examples are valid, and its list of all keys is whole and shows
+// the defaults.
+func TestManualIsTrue(t *testing.T) {
+	text, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(text), "```toml\n")[1:]
+	for i, b := range blocks {
+		b, _, _ = strings.Cut(b, "```")
+		c, err := Parse("docs/configuration.md", []byte(b))
+		if err != nil {
+			t.Fatalf("example %d: %v", i+1, err)
+		}
+		if err := c.Validate(); err != nil {
+			t.Errorf("example %d: %v", i+1, err)
+		}
+		if i > 0 {
+			continue
+		}
+		if diff := cmp.Diff(Default(), c, cmpopts.IgnoreUnexported(Config{}), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("defaults in the manual (-code +manual):\n%s", diff)
+		}
+		for _, key := range keys(reflect.TypeFor[Config](), "") {
+			if _, ok := c.origin.pos[key]; !ok && !strings.HasPrefix(key, "runtimes") && !strings.HasPrefix(key, "networks") {
+				t.Errorf("the manual lacks %s", key)
+			}
+		}
+	}
+}
+
+// keys lists the dotted keys of a struct; of drivers' tables only the name.
+func keys(t reflect.Type, prefix string) (all []string) {
+	for f := range t.Fields() {
+		name := f.Tag.Get("toml")
+		if name == "" {
+			continue
+		}
+		key := join(prefix, name)
+		if f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[Driver]() {
+			all = append(all, keys(f.Type, key)...)
+			continue
+		}
+		all = append(all, key)
+	}
+	return all
 }
