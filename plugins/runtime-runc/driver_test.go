@@ -28,20 +28,61 @@ func libexec(t testing.TB) string {
 	return dir
 }
 
+func newDriver() runtime.Driver { return runc.New(hclog.NewNullLogger()) }
+
+// TestConformance runs all cases on the Go value and on a binary that is killed
+// between calls. Behind gRPC without kills, where little else can differ, it
+// runs one of each sort, since every container costs a tenth of a second.
 func TestConformance(t *testing.T) {
-	programs := libexec(t)
-	conformance.Ways[runtime.Driver]{
-		New:     func() runtime.Driver { return runc.New(hclog.NewNullLogger()) },
-		Package: "github.com/strakehq/strake/plugins/runtime-runc",
-		Config: func(t testing.TB) driver.Config {
-			c := conformance.TestConfig(t, `{"shim_cgroup": ""}`)
-			c.Libexec = programs
-			return c
-		},
-		Cases: func(s conformance.Subject[runtime.Driver]) []conformance.Case {
-			return conformance.RuntimeCases(s, conformance.RuntimeEnv{KillMonitor: killShim})
-		},
-	}.RunTest(t)
+	programs, binary := libexec(t), conformance.Build(t, "github.com/strakehq/strake/plugins/runtime-runc")
+	config := func(t *testing.T) driver.Config {
+		c := conformance.TestConfig(t, `{"shim_cgroup": ""}`)
+		c.Libexec = programs
+		return c
+	}
+	for _, way := range []struct {
+		name string
+		all  bool
+		open func(t *testing.T) (conformance.Subject[runtime.Driver], error)
+	}{
+		{"direct", true, func(t *testing.T) (conformance.Subject[runtime.Driver], error) {
+			return conformance.Direct(t.Context(), newDriver, config(t))
+		}},
+		{"in-process", false, func(t *testing.T) (conformance.Subject[runtime.Driver], error) {
+			return conformance.InProcess(t.Context(), newDriver, config(t))
+		}},
+		{"binary", false, func(t *testing.T) (conformance.Subject[runtime.Driver], error) {
+			return conformance.Binary[runtime.Driver](t.Context(), conformance.BinaryConfig{Path: binary, Config: config(t)})
+		}},
+		{"binary with kills", true, func(t *testing.T) (conformance.Subject[runtime.Driver], error) {
+			return conformance.Binary[runtime.Driver](t.Context(), conformance.BinaryConfig{Path: binary, Config: config(t), Kills: true})
+		}},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			made, err := way.open(t)
+			s := conformance.Opened(t, made, err)
+			cases := conformance.RuntimeCases(s, conformance.RuntimeEnv{KillMonitor: killShim})
+			if !way.all {
+				cases = oneOfEachSort(cases)
+			}
+			conformance.RunTest(t, append(conformance.DriverCases(s), cases...))
+		})
+	}
+}
+
+// oneOfEachSort keeps cases that together make every call of the contract.
+func oneOfEachSort(cases []conformance.Case) (some []conformance.Case) {
+	for _, c := range cases {
+		for _, prefix := range []string{
+			"a container goes", "unknown containers", "a command that does", "Pause", "Kill reaches", "a terminal echoes",
+			"with StdinOnce", "an exec takes", "an exec can be", "Update", "statistics", "a watcher", "Collect", "a terminal outlives",
+		} {
+			if strings.HasPrefix(c.Name, prefix) {
+				some = append(some, c)
+			}
+		}
+	}
+	return some
 }
 
 // killShim kills the shim of a container.

@@ -225,7 +225,7 @@ func (c *container) call(ctx context.Context, r wire.Request) (wire.Reply, error
 		}
 		c.d.trace(ctx, client, reply.Spans)
 		if err != nil {
-			return reply, c.classify(err)
+			return reply, c.classify(r, err)
 		}
 		if r.Op == wire.OpReady || r.Op == wire.OpExec {
 			c.noteError("a death of the shim would lose output", c.hold(client, r.Exec, *reply.State))

@@ -1,10 +1,12 @@
 package runc
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -14,43 +16,68 @@ import (
 	"github.com/strakehq/strake/sdk/shim/wire"
 )
 
-// classify gives an error of the shim's its class.
-func (c *container) classify(err error) error {
+// classify gives an error that the shim answered to a request its class.
+func (c *container) classify(r wire.Request, err error) error {
 	e, ok := errors.AsType[*wire.Error](err)
 	switch {
 	case errors.Is(err, shim.ErrGone):
-		return fmt.Errorf("container %s: %w: %w", c.id, err, errdefs.ErrUnavailable)
-	case !ok:
-		return fmt.Errorf("container %s: %w", c.id, err)
-	case e.Class == wire.RuntimeFailed:
-		return fmt.Errorf("container %s: %w", c.id, classifyRuntime(err))
+		err = fmt.Errorf("%w: %w", err, errdefs.ErrUnavailable)
+	case ok && e.Class == wire.RuntimeFailed:
+		err = classifyRuntime(err, func() string { return c.command(r) })
+	case ok && classes(e.Class) != nil:
+		err = fmt.Errorf("%w: %w", err, classes(e.Class))
 	}
-	class := map[wire.Class]error{
-		wire.NotFound: errdefs.ErrNotFound, wire.Precondition: errdefs.ErrFailedPrecondition,
-		wire.Exists: errdefs.ErrAlreadyExists, wire.Internal: errdefs.ErrInternal,
-	}[e.Class]
-	if class == nil {
-		return fmt.Errorf("container %s: %w", c.id, err)
-	}
-	return fmt.Errorf("container %s: %w: %w", c.id, err, class)
+	return fmt.Errorf("container %s: %w", c.id, err)
 }
 
-// classifyRuntime reads the OCI runtime's words: its exit status does not tell
-// a missing command from other failures.
-func classifyRuntime(err error) error {
+func classes(c wire.Class) error {
+	switch c {
+	case wire.NotFound:
+		return errdefs.ErrNotFound
+	case wire.Precondition:
+		return errdefs.ErrFailedPrecondition
+	case wire.Exists:
+		return errdefs.ErrAlreadyExists
+	case wire.Internal:
+		return errdefs.ErrInternal
+	default:
+		return nil
+	}
+}
+
+// command is what a request meant to execute.
+func (c *container) command(r wire.Request) string {
+	var spec struct {
+		Process struct{ Args []string }
+	}
+	var err error
+	if r.Op == wire.OpExec {
+		err = json.Unmarshal(r.Process, &spec.Process)
+	} else {
+		err = wire.Load(filepath.Join(c.conf.Bundle, "config.json"), &spec)
+	}
+	if err != nil || len(spec.Process.Args) == 0 {
+		return ""
+	}
+	return spec.Process.Args[0]
+}
+
+// classifyRuntime reads the OCI runtime's words, since its exit status does not
+// tell a missing command from other failures, and puts crun's into runc's,
+// which Docker's clients know.
+func classifyRuntime(err error, command func() string) error {
 	text := err.Error()
 	has := func(parts ...string) bool {
-		for _, p := range parts {
-			if strings.Contains(text, p) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(text, p) })
 	}
 	switch {
-	case has("executable file not found", "exec: ") && has("not found", "no such file or directory"):
+	case strings.Contains(text, "executable file `"):
+		return fmt.Errorf("exec: %q: executable file not found in $PATH: %w: %w", command(), err, errdefs.ErrNotFound)
+	case has("exec: ") && has("executable file not found", "no such file or directory"):
 		return fmt.Errorf("%w: %w", err, errdefs.ErrNotFound)
-	case has("exec", "executable") && has("permission denied", "Permission denied", "is a directory", "Is a directory"):
+	case strings.Contains(text, "open executable: "):
+		return fmt.Errorf("exec: %q: permission denied: %w: %w", command(), err, errdefs.ErrPermissionDenied)
+	case has("exec: ") && has("permission denied", "is a directory"):
 		return fmt.Errorf("%w: %w", err, errdefs.ErrPermissionDenied)
 	default:
 		return err
