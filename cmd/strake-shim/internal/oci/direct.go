@@ -47,10 +47,25 @@ func (r *Runner) startDirectly(id string, gone <-chan struct{}) error {
 	}()
 	var b [1]byte
 	_, err = f.Read(b[:])
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		// It may have written before it ended: a short process is quick.
+		err = readLast(f, b[:])
+	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return &Error{"start", "the process ended before it was started: " + err.Error()}
 	}
 	return remove(path)
+}
+
+// readLast reads what is in the fifo already, whatever the deadline.
+func readLast(f *os.File, b []byte) error {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var readErr error
+	err = c.Control(func(fd uintptr) { _, readErr = unix.Read(int(fd), b) })
+	return errors.Join(err, readErr)
 }
 
 // deleteWithin is how long cgroups may be busy.
