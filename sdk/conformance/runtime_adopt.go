@@ -21,6 +21,7 @@ func adoptCases(env RuntimeEnv) []runtimeCase {
 		{"an exec outlives the monitor, and its exit is told", adoptExec},
 		{"a paused and a created container outlive the monitor", adoptStatus},
 		{"a container outlives monitor and driver", adoptAfterDriver},
+		{"exits are told although their monitor died after them", adoptStopped},
 	}
 }
 
@@ -168,4 +169,27 @@ func adoptAfterDriver(l *runtimeLab) {
 		l.Errorf("exit: %+v", e)
 	}
 	l.counts(b, 20000)
+}
+
+func adoptStopped(l *runtimeLab) {
+	b := l.run(box{script: "read line < /go; exit 7", fifo: "/go"})
+	_, _, err := l.d.Exec(l.ctx, l.execRequest(b, "x", "exit 4"))
+	l.NoError(err, "exec")
+	l.wait(b, "x")
+	b.write("\n")
+	l.wait(b, "")
+	l.killMonitor(b)
+	l.crash()
+	for exec, code := range map[runtime.ExecID]int{"": 7, "x": 4} {
+		if e := l.wait(b, exec); e.Code != code || !e.Known {
+			l.Errorf("exit of %q: %+v", exec, e)
+		}
+	}
+	l.recover(b, runtime.Stopped)
+	e, err := l.d.Delete(l.ctx, b.id, false)
+	l.NoError(err, "delete")
+	if e == nil || e.Code != 7 {
+		l.Errorf("Delete returned %+v", e)
+	}
+	l.gone(b)
 }

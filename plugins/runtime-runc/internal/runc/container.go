@@ -106,16 +106,31 @@ func (c *container) dial(ctx context.Context) error {
 
 // launch starts a shim and connects to it.
 func (c *container) launch(ctx context.Context, adopt bool) error {
-	l := shim.Launch{Program: c.setup.shim, Dir: c.dir, Config: c.conf, Adopt: adopt, Cgroup: c.setup.cgroup}
+	l := shim.Launch{Program: c.setup.shim, Dir: c.dir, Config: c.conf, Adopt: adopt}
 	if adopt {
 		l.Kept = c.keep.kept()
 	}
-	p, err := shim.Start(l)
+	p, err := c.setup.start(l)
+	if errors.Is(err, syscall.ENODEV) { // its cgroup was removed just now
+		p, err = c.setup.start(l)
+	}
 	if err != nil {
 		return fmt.Errorf("container %s: %w", c.id, err)
 	}
 	c.process, c.started = p, time.Now()
 	return c.dial(ctx)
+}
+
+// start starts a shim in the cgroup for shims.
+func (s *setup) start(l shim.Launch) (p *os.Process, err error) {
+	l.Cgroup, err = openCgroup(s.options.ShimCgroup)
+	if err != nil {
+		return nil, err
+	}
+	if l.Cgroup != nil {
+		defer func() { err = errors.Join(err, l.Cgroup.Close()) }()
+	}
+	return shim.Start(l)
 }
 
 // adopt starts a shim in place of a dead one, unless the container has ended or
@@ -164,6 +179,9 @@ func (c *container) watch(ctx context.Context, client *shim.Client, p *os.Proces
 // greet connects to the shim, and keeps what must not be lost with it.
 func (c *container) greet(ctx context.Context) {
 	client, err := c.connect(ctx)
+	if errors.Is(err, errNoShim) {
+		c.tell()
+	}
 	if err == nil {
 		err = c.holdAll(ctx, client)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 
 	"github.com/strakehq/strake/sdk/driver"
 	"github.com/strakehq/strake/sdk/runtime"
@@ -45,7 +46,6 @@ type setup struct {
 	shim    string
 	dir     string // of containers
 	sockets string
-	cgroup  *os.File // for shims; nil: the driver's own
 }
 
 // New returns a driver that logs to l.
@@ -108,8 +108,23 @@ func newSetup(c driver.Config) (*setup, error) {
 			return nil, err
 		}
 	}
-	s.cgroup, err = openCgroup(o.ShimCgroup)
-	return s, err
+	return s, nil
+}
+
+// Shutdown removes the cgroup for shims, if no shim is left in it.
+func (d *Driver) Shutdown(context.Context) error {
+	s, err := d.setup()
+	if err != nil {
+		return nil //nolint:nilerr // nothing was done
+	}
+	dir, err := shimCgroup(s.options.ShimCgroup)
+	if err != nil || dir == "" {
+		return err
+	}
+	if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("cgroup for shims: remove %s: %w", dir, err)
+	}
+	return nil
 }
 
 // load takes up the containers of a former process of the driver.

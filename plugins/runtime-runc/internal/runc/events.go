@@ -2,7 +2,10 @@ package runc
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"maps"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -124,6 +127,27 @@ func (c *container) event(e wire.Event) {
 	case wire.OOM:
 		c.d.events.publish(runtime.Event{Kind: runtime.OOM, ID: c.id, At: e.At}, &c.gone)
 	default: // nothing that the host needs to know
+	}
+}
+
+// tell publishes the exits on disk, of a container whose shim cannot.
+func (c *container) tell() {
+	execs, err := os.ReadDir(c.file(wire.ExecDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.noteError("read execs", err)
+	}
+	names := []string{""}
+	for _, e := range execs {
+		names = append(names, e.Name())
+	}
+	for _, exec := range names {
+		st, err := c.remembered(runtime.ExecID(exec))
+		if err != nil || c.gone.Load() || !c.has(wire.StateFile) {
+			continue
+		}
+		c.d.events.publish(runtime.Event{
+			Kind: runtime.ProcessExited, ID: c.id, Exec: st.Exec, At: st.Exit.At, Exit: st.Exit,
+		}, &c.gone)
 	}
 }
 

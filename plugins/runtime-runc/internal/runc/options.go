@@ -71,23 +71,34 @@ func lookPath(name string) (string, error) {
 	return filepath.Abs(path)
 }
 
-// openCgroup makes a cgroup of version 2 and opens its directory. Where there
-// is no version 2 there is none, and shims stay with the driver.
-func openCgroup(path string) (*os.File, error) {
+// shimCgroup is the directory, in the hierarchy of version 2, of the cgroup for
+// shims; empty when there is none to be, and they stay with the driver.
+func shimCgroup(path string) (string, error) {
 	if path == "" {
-		return nil, nil
+		return "", nil
 	}
 	for _, root := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
-		if _, err := os.Stat(filepath.Join(root, "cgroup.controllers")); errors.Is(err, fs.ErrNotExist) {
-			continue
-		} else if err != nil {
-			return nil, err
+		_, err := os.Stat(filepath.Join(root, "cgroup.controllers"))
+		if err == nil {
+			return filepath.Join(root, path), nil
 		}
-		dir := filepath.Join(root, path)
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, fmt.Errorf("cgroup for shims: %w", err)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return "", err
 		}
-		return os.Open(dir)
 	}
-	return nil, nil
+	return "", nil
+}
+
+// openCgroup makes the cgroup for shims and opens its directory. It is nil when
+// there is none to be. Another daemon may remove it as soon as it is empty, so
+// it is made for every shim.
+func openCgroup(path string) (*os.File, error) {
+	dir, err := shimCgroup(path)
+	if err != nil || dir == "" {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("cgroup for shims: %w", err)
+	}
+	return os.Open(dir)
 }
