@@ -46,7 +46,7 @@ func (s *System) Info(ctx context.Context) (system.Info, error) {
 	if err != nil {
 		return i, err
 	}
-	describe(&i, all)
+	s.describe(ctx, &i, all)
 	i.Warnings = append(s.warnings(i), i.Warnings...)
 	return i, nil
 }
@@ -102,7 +102,7 @@ func (s *System) counts(ctx context.Context, i *system.Info) error {
 }
 
 // describe enters the drivers.
-func describe(i *system.Info, all []drivers.Driver) {
+func (s *System) describe(ctx context.Context, i *system.Info, all []drivers.Driver) {
 	i.Runtimes = map[string]system.RuntimeWithStatus{}
 	i.Plugins.Network = []string{"host", "none"}
 	for _, d := range all {
@@ -115,7 +115,7 @@ func describe(i *system.Info, all []drivers.Driver) {
 				Runtime: system.Runtime{Path: d.Path}, Status: map[string]string{"strake.version": d.Version, "strake.status": d.Status},
 			}
 			if d.Default {
-				i.DefaultRuntime, i.RuncCommit.ID = d.Name, d.Version
+				i.DefaultRuntime, i.RuncCommit.ID = d.Name, s.oci.of(ctx, s.Settings, d)
 			}
 		case driver.Network:
 			i.Plugins.Network = append([]string{d.Name}, i.Plugins.Network...)

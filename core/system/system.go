@@ -4,7 +4,6 @@ package system
 
 import (
 	"context"
-	"time"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/image"
@@ -55,9 +54,9 @@ type Config struct {
 // System is the backend of the system routes. It is safe for concurrent use.
 type System struct {
 	Config
-	id      string
-	host    host
-	started time.Time
+	id   string
+	host host
+	oci  ociVersions
 }
 
 var _ system.Backend = (*System)(nil)
@@ -72,5 +71,5 @@ func New(c Config) (*System, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &System{Config: c, id: id, host: h, started: time.Now()}, nil
+	return &System{Config: c, id: id, host: h}, nil
 }

@@ -34,6 +34,9 @@ func (s *System) Version(ctx context.Context) (system.VersionResponse, error) {
 		return v, err
 	}
 	for _, d := range all {
+		if oci := s.oci.of(ctx, s.Settings, d); oci != "" {
+			v.Components = append(v.Components, system.ComponentVersion{Name: d.Name, Version: oci})
+		}
 		v.Components = append(v.Components, system.ComponentVersion{
 			Name: d.Kind + " driver " + d.Name, Version: d.Version,
 			Details: map[string]string{"Status": d.Status, "Path": d.Path},
