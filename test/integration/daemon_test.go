@@ -23,7 +23,7 @@ func TestValidateChecksFileDriversAndOptionsAndStartsNothing(t *testing.T) {
 	}
 	for _, tc := range []struct{ config, says string }{
 		{"[storage]\ndrivr = \"copy\"\n", `storage.drivr: unknown key. Did you mean "driver"?`},
-		{"[storage]\ndriver = \"cpoy\"\n", "storage drivers found there: copy, overlay"},
+		{"[storage]\ndriver = \"kopy\"\n", "storage drivers found there: copy, overlay"},
 		{"[runtime]\npath = \"" + testkit.Bin("strake-storage-overlay") + "\"\n", "not a runtime driver"},
 		{"[network.options]\nfirewall = \"ipfw\"\n", "nftables"},
 		{"[runtimes.other]\ndriver = \"runc\"\noptions = { binry = \"crun\" }\n", "binry"},
