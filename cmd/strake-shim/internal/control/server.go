@@ -19,6 +19,7 @@ type Server struct {
 	container *monitor.Container
 	done      chan struct{} // closed when the container is deleted
 	end       sync.Once
+	tidy      tidy
 
 	mu    sync.Mutex // guards conns
 	conns map[*conn]bool
@@ -92,6 +93,7 @@ func (s *Server) serve(c *conn) {
 }
 
 func (s *Server) do(c *conn, r wire.Request) {
+	defer s.tidy.after()
 	reply, err := s.container.Do(r)
 	if err != nil {
 		reply.Error = monitor.WireError(err)

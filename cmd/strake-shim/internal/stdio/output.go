@@ -25,6 +25,8 @@ type output struct {
 	done   chan struct{}
 	idle   *time.Timer // gives memory back
 	ending atomic.Bool // the process is gone
+
+	touched atomic.Bool // there is memory to give back
 }
 
 func newOutput(of *Streams, stream jsonlog.Stream, src source) *output {
@@ -56,19 +58,25 @@ func (o *output) run() {
 			}
 			return
 		}
-		if fresh > smallRead {
-			o.doze()
-		}
+		o.doze(fresh)
 	}
 }
 
-// doze gives memory back unless there is more to read soon.
-func (o *output) doze() {
+// doze gives memory back unless there is more to read soon, once a large read
+// has touched much of it.
+func (o *output) doze(fresh int) {
+	if fresh > smallRead {
+		o.touched.Store(true)
+	}
+	if !o.touched.Load() {
+		return
+	}
 	if o.idle != nil {
 		o.idle.Reset(relaxAfter)
 		return
 	}
 	o.idle = time.AfterFunc(relaxAfter, func() {
+		o.touched.Store(false)
 		o.src.relax()
 		if o.of.log != nil {
 			o.of.log.Relax()
