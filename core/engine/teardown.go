@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/strakehq/strake/core/api/containers"
 	"github.com/strakehq/strake/core/config"
@@ -22,7 +23,11 @@ import (
 // stay. No daemon may be running on the state directory.
 func Teardown(ctx context.Context, c *config.Config, log hclog.Logger) (err error) {
 	e := newEngine(c, log)
-	defer func() { err = errors.Join(err, e.close()) }()
+	defer func() {
+		if err = errors.Join(err, e.close()); err == nil {
+			err = removeRunDir(c.RunDir)
+		}
+	}()
 	if err := e.start(ctx); err != nil {
 		return err
 	}
@@ -33,6 +38,20 @@ func Teardown(ctx context.Context, c *config.Config, log hclog.Logger) (err erro
 		return e.containers.Remove(ctx, id, containers.RemoveOptions{Force: true, Volumes: true})
 	})
 	return errors.Join(err, e.collectDrivers(ctx), removeCgroups(c.CgroupParent))
+}
+
+// removeRunDir removes what the daemon keeps in its run directory, by name: a
+// directory that is shared with others loses nothing of theirs.
+func removeRunDir(dir string) error {
+	for _, name := range []string{"drivers", "netns", "network", "plug", "strake.sock"} {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // each runs f for every container, or every running one, side by side.

@@ -26,6 +26,9 @@ func Begin(a *app.App) (show func(context.Context) error) {
 		if err != nil {
 			return fmt.Errorf("trace %s: %w", id, err)
 		}
+		if err := Steps(a.Err, spans, start); err != nil {
+			return err
+		}
 		return Waterfall(a.Err, spans, start)
 	}
 }

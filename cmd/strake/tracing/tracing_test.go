@@ -33,3 +33,28 @@ func TestWaterfallIndentsChildrenAndOrdersByStart(t *testing.T) {
 		}
 	}
 }
+
+func TestStepsNameTheProcessesBelowThem(t *testing.T) {
+	t0 := time.Unix(1000, 0)
+	spans := []trace.Span{
+		{SpanID: "a", Name: "create process", Process: "straked", Start: t0, End: t0.Add(20 * time.Millisecond)},
+		{SpanID: "c", Parent: "b", Name: "runtime create", Process: "strake-shim", Start: t0, End: t0.Add(time.Millisecond)},
+		{SpanID: "b", Parent: "a", Name: "runtime.Create", Process: "strake-runtime-runc", Start: t0, End: t0.Add(time.Millisecond)},
+	}
+	var out strings.Builder
+	if err := Steps(&out, spans, t0); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 7 {
+		t.Fatalf("%d steps, want 7:\n%s", len(lines), out.String())
+	}
+	for _, want := range []string{"20.0 ms", "straked", "strake-runtime-runc", "strake-shim"} {
+		if !strings.Contains(lines[5], want) {
+			t.Errorf("step 6 lacks %q: %s", want, lines[5])
+		}
+	}
+	if !strings.HasSuffix(lines[1], "-") {
+		t.Errorf("a step that was not needed has a time: %s", lines[1])
+	}
+}
