@@ -87,7 +87,7 @@ func (c *Container) ask(s *wire.State) error {
 func (c *Container) takeOver(p *process, s wire.State, io wire.IO, kept Kept) error {
 	k := kept[p.id]
 	if k.Process != nil {
-		p.handle = reap.FromFile(s.Pid, k.Process)
+		p.handle = reap.FromFile(s.Pid, s.Ticks, k.Process)
 	} else if h, err := reap.OpenProcess(s.Pid, s.Ticks); err == nil {
 		p.handle = h
 	} else if !errors.Is(err, unix.ESRCH) {

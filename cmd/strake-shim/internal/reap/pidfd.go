@@ -15,8 +15,9 @@ import (
 // its number.
 // A nil Process has ended.
 type Process struct {
-	Pid int
-	f   *os.File
+	Pid   int
+	ticks uint64 // start time, 0 if not known
+	f     *os.File
 }
 
 // OpenProcess opens a pidfd of a process. Ticks, unless 0, must be its start
@@ -26,7 +27,7 @@ func OpenProcess(pid int, ticks uint64) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("process %d: open: %w", pid, err)
 	}
-	p := FromFile(pid, os.NewFile(uintptr(fd), "pidfd"))
+	p := FromFile(pid, ticks, os.NewFile(uintptr(fd), "pidfd"))
 	if ticks == 0 {
 		return p, nil
 	}
@@ -37,7 +38,9 @@ func OpenProcess(pid int, ticks uint64) (*Process, error) {
 }
 
 // FromFile takes a pidfd, which is on the poller.
-func FromFile(pid int, f *os.File) *Process { return &Process{Pid: pid, f: f} }
+func FromFile(pid int, ticks uint64, f *os.File) *Process {
+	return &Process{Pid: pid, ticks: ticks, f: f}
+}
 
 // Close closes the pidfd.
 func (p *Process) Close() error {
@@ -71,12 +74,11 @@ func (p *Process) control(op func(fd int) error) error {
 	return oerr
 }
 
-// zombieFor is how long a process may stay unreaped before its status is taken
-// from /proc instead.
-const zombieFor = time.Second
+// zombieFor is how long a process may stay unreaped without telling its status.
+const zombieFor = 5 * time.Second
 
-// Wait learns the end of a process that is not a child. Since Linux 6.15 a
-// pidfd tells the status once the process has been reaped by its parent.
+// Wait learns the end of a process that is not a child: from /proc while nobody
+// has reaped it and, since Linux 6.15, from its pidfd thereafter.
 func (p *Process) Wait() Status {
 	if p == nil {
 		return unknown
@@ -85,22 +87,19 @@ func (p *Process) Wait() Status {
 	if err != nil {
 		return unknown
 	}
-	s, zombie := unknown, false
+	s := unknown
 	err = rc.Read(func(fd uintptr) bool {
 		dead, reaped := poll(int(fd))
-		if dead && !reaped && !zombie { // its parent may be slow
-			zombie = true
-			s = zombieStatus(p.Pid)
-			if p.f.SetReadDeadline(time.Now().Add(zombieFor)) != nil {
+		if dead && !reaped {
+			if s = p.zombieStatus(); s.Known || p.f.SetReadDeadline(time.Now().Add(zombieFor)) != nil {
 				return true
 			}
+			dead, reaped = poll(int(fd)) // it may have been reaped over that
 		}
-		if reaped {
-			if t := reapedStatus(int(fd)); t.Known {
-				s = t
-			}
+		if dead && reaped {
+			s = reapedStatus(int(fd))
 		}
-		return reaped
+		return dead && reaped
 	})
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return unknown
@@ -128,9 +127,9 @@ func reapedStatus(fd int) Status {
 }
 
 // zombieStatus reads the status of a process that nobody has reaped.
-func zombieStatus(pid int) Status {
-	f, err := stat(pid)
-	if err != nil || len(f) < 50 || f[0] != "Z" {
+func (p *Process) zombieStatus() Status {
+	f, err := stat(p.Pid)
+	if err != nil || len(f) < 50 || f[0] != "Z" || f[19] != strconv.FormatUint(p.ticks, 10) {
 		return unknown
 	}
 	code, err := strconv.ParseUint(f[49], 10, 32)

@@ -38,7 +38,7 @@ type container struct {
 	conf    wire.Config
 	client  *shim.Client
 	process *os.Process // the shim, if this process started it
-	started time.Time   // when it was started
+	started time.Time   // when it was, if it took the place of another
 }
 
 func newContainer(d *Driver, s *setup, id runtime.ContainerID) *container {
@@ -117,7 +117,10 @@ func (c *container) launch(ctx context.Context, adopt bool) error {
 	if err != nil {
 		return fmt.Errorf("container %s: %w", c.id, err)
 	}
-	c.process, c.started = p, time.Now()
+	c.process, c.started = p, time.Time{}
+	if adopt {
+		c.started = time.Now()
+	}
 	return c.dial(ctx)
 }
 
@@ -151,8 +154,8 @@ func (c *container) has(file string) bool {
 	return err == nil
 }
 
-// shimLives is how long a shim must have lived for another to take its place
-// at once: one that always dies must not be started over and over.
+// shimLives is how long an adopting shim must have lived for another to take
+// its place at once: one that always dies must not be started over and over.
 const shimLives = time.Second
 
 // watch waits for the shim's end, and has the container adopted.
