@@ -22,6 +22,7 @@ const inside = "STRAKE_TEST_CRUN_INSIDE"
 // /sys/fs/cgroup: Debian's crun needs the hugetlb controller to be mounted,
 // which is not so everywhere.
 func TestConformanceWithCrun(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(inside) == "" {
 		self := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 		self.Env = append(os.Environ(), inside+"=1")

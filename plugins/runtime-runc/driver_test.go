@@ -59,6 +59,7 @@ func TestConformance(t *testing.T) {
 		}},
 	} {
 		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
 			made, err := way.open(t)
 			s := conformance.Opened(t, made, err)
 			cases := conformance.RuntimeCases(s, conformance.RuntimeEnv{KillMonitor: killShim})
