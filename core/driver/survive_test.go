@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/strakehq/strake/core/config"
 	"github.com/strakehq/strake/sdk/driver"
@@ -270,4 +271,24 @@ func BenchmarkCallThroughHost(b *testing.B) {
 			}
 		})
 	}
+}
+
+// What the host adds to a call: no process, no gRPC behind the proxy.
+func BenchmarkProxyAlone(b *testing.B) {
+	in := newInstance(newHost(config.Default(), hclog.NewNullLogger(), nil), spec{kind: driver.Storage, name: "test"})
+	in.state.proc = &process{in: in, driver: instant{}}
+	d := newStorage(in)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := d.Stat(b.Context(), "x"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// instant answers at once.
+type instant struct{ storage.Driver }
+
+func (instant) Stat(context.Context, storage.SnapshotKey) (storage.Snapshot, error) {
+	return storage.Snapshot{}, nil
 }
