@@ -106,7 +106,15 @@ func (o *options) serve(ctx context.Context, c *config.Config, log hclog.Logger,
 		return err
 	}
 	running.Store(e)
+	tell(log, "READY=1")
+	context.AfterFunc(ctx, func() { tell(log, "STOPPING=1") })
 	return e.Run(ctx)
+}
+
+func tell(log hclog.Logger, state string) {
+	if err := notify(state); err != nil {
+		log.Warn("systemd is not told", "state", state, "err", err)
+	}
 }
 
 // handle acts on signals. The second one that ends the daemon ends it at once.

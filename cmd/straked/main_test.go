@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,5 +72,23 @@ func TestPidFileOfALivingDaemonIsRespected(t *testing.T) {
 	b, err := os.ReadFile(path)
 	if err != nil || strings.TrimSpace(string(b)) == "1" {
 		t.Errorf("got %q, %v", b, err)
+	}
+}
+
+func TestSystemdIsTold(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	if err := notify("READY=1"); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 64)
+	n, err := l.Read(b)
+	if err != nil || string(b[:n]) != "READY=1" {
+		t.Errorf("got %q, %v", b[:n], err)
 	}
 }
