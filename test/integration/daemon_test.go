@@ -96,7 +96,8 @@ func TestADriverIsReplacedByRequestWhileContainersRun(t *testing.T) {
 
 func TestContainersStopWithTheDaemonWhenTheConfigSaysSo(t *testing.T) {
 	h := testkit.Start(t, testkit.WithConfig("stop_containers_on_exit = true\n"))
-	id := h.MustDocker("run", "-d", "busybox", "sh", "-c", "trap 'exit 5' TERM; while true; do sleep 0.1; done")
+	id := h.MustDocker("run", "-d", "busybox", "sh", "-c", "trap 'exit 5' TERM; echo armed; while true; do sleep 0.1; done")
+	h.Eventually(10*time.Second, "the trap is set", func() bool { return h.MustDocker("logs", id) == "armed" })
 	h.Stop()
 	if hasProcess(h, id) {
 		t.Error("the container runs on")
