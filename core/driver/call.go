@@ -47,7 +47,8 @@ func call[D, R any](ctx context.Context, in *instance, p policy, f func(context.
 	if p.once {
 		return r, fmt.Errorf("%s died during %s: %w", in.spec, p.method, err)
 	}
-	if r, _, err = attempt(ctx, in, p, f); errors.Is(err, plugin.ErrLost) {
+	if r, proc, err = attempt(ctx, in, p, f); errors.Is(err, plugin.ErrLost) {
+		in.lost(proc)
 		return r, fmt.Errorf("%s died twice during %s, its log is %s: %w", in.spec, p.method, in.logPath(), err)
 	}
 	return r, err

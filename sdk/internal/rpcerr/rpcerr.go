@@ -103,7 +103,9 @@ func Decode(ctx context.Context, err error, what string) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return fmt.Errorf("%s: %w", what, cause)
 	}
-	if s.Code() == codes.Unavailable {
+	// A call that is begun while the dead driver's connection is being closed
+	// ends as Canceled, though nobody cancelled it.
+	if s.Code() == codes.Unavailable || s.Code() == codes.Canceled {
 		return fmt.Errorf("%s: %w: %s", what, ErrLost, s.Message())
 	}
 	return fmt.Errorf("%s: %w", what, &remote{s.Message(), byCode(s.Code())})

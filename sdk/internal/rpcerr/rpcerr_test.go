@@ -75,13 +75,14 @@ func TestStatusesOfOthersAreClassedByTheirCode(t *testing.T) {
 		codes.FailedPrecondition: errdefs.ErrFailedPrecondition,
 		codes.Unimplemented:      errdefs.ErrNotImplemented,
 		codes.Unavailable:        errdefs.ErrUnavailable,
+		codes.Canceled:           errdefs.ErrUnavailable, // gRPC closed the connection, nobody cancelled
 		codes.Code(99):           errdefs.ErrUnknown,
 	} {
 		err := Decode(context.Background(), status.Error(code, "said so"), "driver x: Y")
 		if !errors.Is(err, want) || strings.Contains(err.Error(), "rpc error") || !strings.HasPrefix(err.Error(), "driver x: Y: ") {
 			t.Errorf("%v: %v", code, err)
 		}
-		if errors.Is(err, ErrLost) != (code == codes.Unavailable) {
+		if errors.Is(err, ErrLost) != (code == codes.Unavailable || code == codes.Canceled) {
 			t.Errorf("%v: lost? %v", code, err)
 		}
 	}
