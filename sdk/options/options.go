@@ -105,6 +105,7 @@ func describe(s *jsonschema.Schema, e *jsonschema.ValidationError) string {
 
 // unknown names keys that do not exist and those that do.
 func unknown(s *jsonschema.Schema, at, keys []string) string {
+	keys = slices.Sorted(slices.Values(keys))
 	known := "there are none"
 	if names := slices.Sorted(maps.Keys(descend(s, at).Properties)); len(names) > 0 {
 		known = "known are " + strings.Join(prefixed(at, names), ", ")
