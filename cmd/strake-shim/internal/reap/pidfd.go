@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"time"
@@ -159,9 +161,24 @@ func Ticks(pid int) (uint64, error) {
 	return strconv.ParseUint(f[19], 10, 64)
 }
 
-// stat returns the fields of /proc/<pid>/stat from the third, state, on.
-func stat(pid int) ([]string, error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+// stat returns the fields of /proc/<pid>/stat from the third, state, on. A
+// process that is gone is fs.ErrNotExist.
+func stat(pid int) (fields []string, err error) {
+	f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return readStat(f)
+}
+
+// readStat is stat of an open file. A process that was reaped since is ESRCH to
+// the kernel.
+func readStat(r io.Reader) ([]string, error) {
+	b, err := io.ReadAll(r)
+	if errors.Is(err, unix.ESRCH) {
+		return nil, fmt.Errorf("%w: %w", err, fs.ErrNotExist)
+	}
 	if err != nil {
 		return nil, err
 	}
