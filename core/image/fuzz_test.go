@@ -46,11 +46,11 @@ func FuzzManifest(f *testing.F) {
 	f.Add(dockerManifest, []byte(`{"schemaVersion":2,"mediaType":"`+dockerManifest+`","config":`+strings.Replace(d, ocispec.MediaTypeImageConfig, dockerConfig, 1)+`}`))
 	f.Add(ocispec.MediaTypeImageIndex, []byte(`{"schemaVersion":2,"manifests":[`+d+`]}`))
 	f.Add("application/vnd.docker.distribution.manifest.v1+prettyjws", []byte(`{"schemaVersion":1}`))
+	want, _, err := matcher("linux/amd64")
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, mediaType string, data []byte) {
-		want, _, err := matcher("linux/amd64")
-		if err != nil {
-			t.Fatal(err)
-		}
 		if x, err := parseIndex(data); err == nil {
 			for _, d := range choose(x, want) {
 				if d.Digest.Validate() != nil || d.Size < 0 {

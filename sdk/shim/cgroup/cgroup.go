@@ -152,7 +152,9 @@ func readPids(file string) (pids []int, err error) {
 		if err != nil {
 			return nil, err
 		}
-		pids = append(pids, pid)
+		if pid > 0 { // 0 stands for one outside of our pid namespace, and to kill for ourselves
+			pids = append(pids, pid)
+		}
 	}
 	return pids, err
 }

@@ -48,12 +48,11 @@ func (w *Writer) read(begin, end int64) (int64, error) {
 	tail = tail[:bytes.LastIndexByte(tail, '\n')+1]
 	for line := range bytes.Lines(tail) {
 		var e struct{ Stream string }
-		if err := json.Unmarshal(line, &e); err != nil {
-			return 0, err
-		}
-		if e.Stream == "stderr" {
+		switch err := json.Unmarshal(line, &e); {
+		case err != nil: // somebody else's: no reason to lose the container
+		case e.Stream == "stderr":
 			w.pos.skip[Stderr]++
-		} else {
+		default:
 			w.pos.skip[Stdout]++
 		}
 	}

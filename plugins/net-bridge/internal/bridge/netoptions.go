@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/containerd/errdefs"
 
@@ -65,8 +66,10 @@ func (n *netState) options(r network.Network, defaultBridge string) (isDefault b
 }
 
 func (n *netState) setBridge(name string) error {
-	if len(name) < 1 || len(name) > 15 || strings.ContainsAny(name, "/: \t\n") {
-		return fmt.Errorf("want an interface name of 1 to 15 bytes")
+	// as the kernel has it (dev_valid_name)
+	bad := strings.ContainsFunc(name, func(r rune) bool { return r == '/' || r == ':' || r == 0 || unicode.IsSpace(r) })
+	if len(name) < 1 || len(name) > 15 || name == "." || name == ".." || bad {
+		return fmt.Errorf("want an interface name of 1 to 15 bytes, without blanks, slash or colon")
 	}
 	n.Bridge = name
 	return nil

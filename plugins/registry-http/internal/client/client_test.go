@@ -77,6 +77,11 @@ func TestRetryAfter(t *testing.T) {
 			t.Errorf("%q: %s, want %s", v, got, want)
 		}
 	}
+	for _, at := range []string{"Wed, 21 Oct 2015 07:28:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"} {
+		if got := retryAfter(http.Header{"Retry-After": {at}}); got < 0 || got > time.Hour {
+			t.Errorf("%s: %s", at, got)
+		}
+	}
 	at := time.Now().Add(time.Minute).UTC().Format(http.TimeFormat)
 	if got := retryAfter(http.Header{"Retry-After": {at}}); got < 50*time.Second || got > time.Minute {
 		t.Errorf("%q: %s", at, got)

@@ -170,15 +170,16 @@ func (c *Client) Pause(ctx context.Context, attempt int, err error) error {
 	}
 }
 
+// retryAfter reads the header, up to an hour; 0 when it says nothing of use.
 func retryAfter(h http.Header) time.Duration {
 	v := h.Get("Retry-After")
-	if s, err := strconv.Atoi(v); err == nil && s > 0 {
-		return time.Duration(min(s, 3600)) * time.Second
+	var d time.Duration
+	if s, err := strconv.Atoi(v); err == nil {
+		d = time.Duration(min(s, 3600)) * time.Second
+	} else if t, err := http.ParseTime(v); err == nil {
+		d = time.Until(t)
 	}
-	if t, err := http.ParseTime(v); err == nil {
-		return time.Until(t)
-	}
-	return 0
+	return max(0, min(d, time.Hour))
 }
 
 // clean makes text of a stranger fit for a terminal.

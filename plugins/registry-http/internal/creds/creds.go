@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"sync"
@@ -88,8 +89,16 @@ func load(path string) (*configfile.ConfigFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	cf, err := config.LoadFromReader(f)
+	cf, err := parse(f)
 	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	return cf, nil
+}
+
+func parse(r io.Reader) (*configfile.ConfigFile, error) {
+	cf, err := config.LoadFromReader(r)
+	if err != nil {
 		return nil, fmt.Errorf("not a Docker config.json: %w", errdefs.ErrInvalidArgument)
 	}
 	return cf, nil
