@@ -66,7 +66,7 @@ conformance: ## the drivers' own tests and the conformance kit against each of t
 
 .PHONY: integration
 integration: build ## whole product on real parts: daemon, registry, docker CLI, leak check
-	$(GO) test -count=1 -p 1 -timeout 20m ./test/testkit/... ./test/compat ./test/integration
+	$(GO) test -count=1 -p 1 -timeout 20m ./test/testkit/... ./test/budget ./test/compat ./test/integration
 
 .PHONY: bench
 bench: system build ## compare with Debian's docker.io on this machine, then micro-benchmarks
@@ -115,7 +115,7 @@ system: ## install the Debian packages that Strake and its demonstration need
 
 .PHONY: test-system
 test-system: ## install the Debian packages that the tests need
-	@test/demo/packages crun busybox-static openssl apache2-utils gcc libc6-dev
+	@test/demo/packages crun busybox-static openssl apache2-utils strace gcc libc6-dev
 	@test/demo/docker-cli
 
 .PHONY: clean

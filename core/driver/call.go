@@ -68,6 +68,7 @@ func attempt[D, R any](ctx context.Context, in *instance, p policy, f func(conte
 		callCtx, cancel = context.WithTimeout(ctx, p.timeout)
 		defer cancel()
 	}
+	in.calls.add(p.method)
 	r, err = f(callCtx, d)
 	if err != nil && callCtx.Err() != nil && ctx.Err() == nil {
 		in.suspect()

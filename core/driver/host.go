@@ -292,7 +292,7 @@ func (in *instance) describe() drivers.Driver {
 	d := drivers.Driver{
 		Kind: string(in.spec.kind), Name: in.spec.name, Version: s.info.Version,
 		Path: s.path, Pid: s.pid, Status: s.status, Reason: s.reason, Default: in.spec.first,
-		Restarts: s.restarts, StartedAt: s.started, LogPath: in.logPath(), Schema: s.info.OptionsSchema,
+		Restarts: s.restarts, Calls: in.calls.all(), StartedAt: s.started, LogPath: in.logPath(), Schema: s.info.OptionsSchema,
 	}
 	for _, c := range s.info.Capabilities {
 		d.Capabilities = append(d.Capabilities, string(c))

@@ -29,6 +29,7 @@ type instance struct {
 	log   hclog.Logger
 	again chan string   // a request to relaunch, with its reason
 	probe chan struct{} // the process is suspected to hang or to be gone
+	calls calls
 
 	mu      sync.Mutex
 	state   state         // guarded by mu

@@ -54,6 +54,7 @@ type Host struct {
 	extra    string
 	env      []string
 	args     []string
+	under    []string
 }
 
 // Option changes a Host before its first start.
@@ -68,6 +69,10 @@ func WithEnv(env ...string) Option { return func(h *Host) { h.env = append(h.env
 
 // WithArgs adds arguments to the daemon's command line.
 func WithArgs(args ...string) Option { return func(h *Host) { h.args = append(h.args, args...) } }
+
+// WithTracer starts the daemon by a command that goes before its own and leaves
+// it the process that was started, as `strace -D` does.
+func WithTracer(command ...string) Option { return func(h *Host) { h.under = command } }
 
 // WithCrun makes /sys/fs/cgroup/hugetlb exist while the test runs: Debian's crun
 // does not start without it on hosts with cgroup v1.
@@ -156,7 +161,9 @@ func (h *Host) TryStart() error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(Bin("straked"), append([]string{"--config", filepath.Join(h.Dir, "config.toml"), "--host", "unix://" + h.Socket}, h.args...)...)
+	line := append(h.under[:len(h.under):len(h.under)], Bin("straked"), "--config", filepath.Join(h.Dir, "config.toml"), "--host", "unix://"+h.Socket)
+	line = append(line, h.args...)
+	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Env = append(os.Environ(), h.env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := h.ns.Start(cmd); err != nil {

@@ -22,6 +22,7 @@ type Driver struct {
 	Default      bool   // serves its kind when nobody names another
 	Capabilities []string
 	Restarts     int
+	Calls        map[string]int // made since the daemon started, by method
 	StartedAt    time.Time
 	LogPath      string
 	Schema       json.RawMessage `json:",omitempty"`
