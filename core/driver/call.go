@@ -15,6 +15,7 @@ import (
 // when it is nearer.
 const (
 	quickCall = 30 * time.Second // touches records, links, cgroups
+	startCall = 90 * time.Second // starts or ends processes
 	slowCall  = 5 * time.Minute  // may walk a tree, or wait for a network
 	noLimit   = 0                // moves bytes for as long as somebody reads
 )
@@ -28,8 +29,9 @@ type policy struct {
 	once bool
 }
 
-func quick(method string) policy { return policy{method: method, timeout: quickCall} }
-func slow(method string) policy  { return policy{method: method, timeout: slowCall} }
+func quick(method string) policy  { return policy{method: method, timeout: quickCall} }
+func starts(method string) policy { return policy{method: method, timeout: startCall} }
+func slow(method string) policy   { return policy{method: method, timeout: slowCall} }
 
 // none is the result of calls that return only an error.
 type none = struct{}
@@ -69,12 +71,27 @@ func attempt[D, R any](ctx context.Context, in *instance, p policy, f func(conte
 		defer cancel()
 	}
 	in.calls.add(p.method)
+	began, end := time.Now(), proc.duty.begin(p)
+	defer end()
 	r, err = f(callCtx, d)
-	if err != nil && callCtx.Err() != nil && ctx.Err() == nil {
+	switch {
+	case err == nil || errors.Is(err, plugin.ErrLost):
+	case late(ctx):
 		in.suspect()
+		err = fmt.Errorf("%s: %s: no answer within %s: %w: %w", in.spec, p.method,
+			time.Since(began).Round(time.Millisecond), err, context.DeadlineExceeded)
+	case late(callCtx):
+		in.late(proc, p, began)
 		err = fmt.Errorf("%s: %s: no answer within %s: %w: %w", in.spec, p.method, p.timeout, err, errdefs.ErrUnavailable)
 	}
 	return r, proc, err
+}
+
+// late says whether the deadline has passed. The driver knows it too and may
+// have broken the call off before ctx ends here.
+func late(ctx context.Context) bool {
+	end, ok := ctx.Deadline()
+	return ok && !time.Now().Before(end)
 }
 
 // do is call for methods that return only an error.

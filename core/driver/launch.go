@@ -21,6 +21,7 @@ type process struct {
 	in     *instance
 	client *plugin.Client
 	driver driver.Driver
+	duty   *duty
 }
 
 // epitaph says how a process ended.
@@ -47,6 +48,10 @@ func (in *instance) launch(ctx context.Context) (*process, error) {
 	if err := in.boundLog(); err != nil {
 		return nil, err
 	}
+	// One that hangs while it is configured must not keep the daemon from
+	// starting.
+	ctx, cancel := context.WithTimeout(ctx, in.host.timing.launch+in.host.timing.configure)
+	defer cancel()
 	client, err := plugin.Launch(ctx, plugin.LaunchConfig{
 		Path: path, SHA256: c.SHA256, Kind: in.spec.kind,
 		SocketDir: in.host.socketDir(), LogPath: in.logPath(), Logger: in.log, StartTimeout: in.host.timing.launch,
@@ -64,7 +69,7 @@ func (in *instance) launch(ctx context.Context) (*process, error) {
 		return nil, configError{err}
 	}
 	in.set(func(s *state) { s.info, s.path, s.pid, s.started = client.Info(), path, client.Pid(), time.Now() })
-	return &process{in, client, client.Driver()}, nil
+	return &process{in, client, client.Driver(), newDuty()}, nil
 }
 
 // explain tells what a look at the configuration can mend from the rest.

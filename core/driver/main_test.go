@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -89,6 +90,10 @@ func startGood(t testing.TB, change func(*spec, *timing)) *fixture {
 func (f *fixture) script(name, text string) string {
 	f.t.Helper()
 	path := filepath.Join(f.bin, name)
+	// No test beside this one may fork while the file is open: its child
+	// would hold it, and the kernel does not run a file that is written to.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
 		f.t.Fatal(err)
 	}

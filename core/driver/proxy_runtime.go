@@ -18,7 +18,7 @@ func (p runtimeProxy) Create(ctx context.Context, r runtime.CreateRequest) (driv
 		handle driver.Handle
 		state  runtime.State
 	}
-	c, err := call(ctx, p.in, slow("Create"), func(ctx context.Context, d runtime.Driver) (created, error) {
+	c, err := call(ctx, p.in, starts("Create"), func(ctx context.Context, d runtime.Driver) (created, error) {
 		h, s, err := d.Create(ctx, r)
 		return created{h, s}, err
 	})
@@ -60,7 +60,7 @@ func (p runtimeProxy) Update(ctx context.Context, id runtime.ContainerID, resour
 }
 
 func (p runtimeProxy) Delete(ctx context.Context, id runtime.ContainerID, force bool) (*runtime.Exit, error) {
-	return call(ctx, p.in, slow("Delete"), func(ctx context.Context, d runtime.Driver) (*runtime.Exit, error) {
+	return call(ctx, p.in, starts("Delete"), func(ctx context.Context, d runtime.Driver) (*runtime.Exit, error) {
 		return d.Delete(ctx, id, force)
 	})
 }

@@ -164,6 +164,8 @@ func (in *instance) guard(ctx context.Context, p *process) error {
 			return p.epitaph()
 		case reason := <-in.again:
 			return fmt.Errorf("%w: %s", errAsked, reason)
+		case reason := <-p.duty.doomed:
+			return fmt.Errorf("%w: %s (pid %d)", errHung, reason, p.client.Pid())
 		case <-in.probe:
 		case <-tick.C:
 			if err := in.boundLog(); err != nil {

@@ -276,7 +276,7 @@ func BenchmarkCallThroughHost(b *testing.B) {
 // What the host adds to a call: no process, no gRPC behind the proxy.
 func BenchmarkProxyAlone(b *testing.B) {
 	in := newInstance(newHost(config.Default(), hclog.NewNullLogger(), nil), spec{kind: driver.Storage, name: "test"})
-	in.state.proc = &process{in: in, driver: instant{}}
+	in.state.proc = &process{in: in, driver: instant{}, duty: newDuty()}
 	d := newStorage(in)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -47,11 +47,10 @@ func (s *Service) Inspect(ctx context.Context, ref string) (image.InspectRespons
 			return out, fmt.Errorf("image %s: configuration: %w: %w", short(r.ID), err, errdefs.ErrDataLoss)
 		}
 	}
-	info, err := s.c.Drivers.Storage().Info(ctx)
-	if err != nil {
-		return out, fmt.Errorf("image %s: %w", short(r.ID), err)
+	// A driver that was never there leaves the field out and the rest true.
+	if info, err := s.c.Drivers.Storage().Info(ctx); err == nil {
+		out.GraphDriver = &apistorage.DriverData{Name: info.Name, Data: map[string]string{"Snapshot": string(r.chain())}}
 	}
-	out.GraphDriver = &apistorage.DriverData{Name: info.Name, Data: map[string]string{"Snapshot": string(r.chain())}}
 	return out, nil
 }
 

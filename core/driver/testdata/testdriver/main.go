@@ -22,7 +22,7 @@ import (
 const schema = `{
 	"type": "object",
 	"properties": {
-		"mode": {"enum": ["good", "exit", "refuse", "lacking"], "description": "how Configure ends"},
+		"mode": {"enum": ["good", "exit", "refuse", "lacking", "hang"], "description": "how Configure ends"},
 		"mark": {"type": "string"}
 	},
 	"additionalProperties": false
@@ -46,6 +46,8 @@ func (d *testDriver) Configure(_ context.Context, c driver.Config) error {
 	case strings.Contains(d.options, `"exit"`):
 		fmt.Fprintln(os.Stderr, "the disk is on fire")
 		os.Exit(3)
+	case strings.Contains(d.options, `"hang"`):
+		time.Sleep(time.Hour)
 	case strings.Contains(d.options, `"refuse"`):
 		return fmt.Errorf("mode refuse: not today: %w", errdefs.ErrInvalidArgument)
 	case strings.Contains(d.options, `"lacking"`):
