@@ -69,16 +69,12 @@ type blob struct {
 	desc    ocispec.Descriptor
 	off     int64
 	body    io.ReadCloser
-	failed  int   // requests since the last progress worth the name
+	failed  int   // requests since the last progress worth the while
 	mark    int64 // offset at the last failure
 	errs    []error
 }
 
-const (
-	blobAttempts = 4
-	// worthwhile is what a request must bring to count as progress, in bytes.
-	worthwhile = 64 << 10
-)
+const blobAttempts = 4
 
 // open finds an endpoint that gives the bytes from off on.
 func (b *blob) open() error {
@@ -131,7 +127,7 @@ func (b *blob) resume(err error) error {
 	if b.ctx.Err() != nil {
 		return errors.Join(b.ctx.Err(), cerr)
 	}
-	if b.off-b.mark >= worthwhile {
+	if b.off-b.mark >= client.Worthwhile {
 		b.failed = 0
 	}
 	b.mark = b.off

@@ -17,8 +17,11 @@ import (
 	"github.com/strakehq/strake/sdk/registry"
 )
 
-// maxPages bounds a list that never ends.
-const maxPages = 1000
+// maxPages and maxList, in bytes, bound a list that never ends.
+const (
+	maxPages = 1000
+	maxList  = 8 << 20
+)
 
 // pages reads a paginated list (OCI distribution specification, "Link").
 func (t target) pages(ctx context.Context, path string, query url.Values, add func(page []byte) error) error {
@@ -26,10 +29,14 @@ func (t target) pages(ctx context.Context, path string, query url.Values, add fu
 		Method: http.MethodGet, Path: path, Query: query,
 		Scopes: t.pull(), Credentials: t.creds(), OK: []int{http.StatusOK},
 	}
+	total := 0
 	for range maxPages {
 		body, h, err := t.get(ctx, r)
 		if err != nil {
 			return err
+		}
+		if total += len(body); total > maxList {
+			return fmt.Errorf("%s: list is larger than %d bytes: %w", t.c.Endpoint().Host, maxList, errdefs.ErrOutOfRange)
 		}
 		if err := add(body); err != nil {
 			return fmt.Errorf("%s: list is malformed: %w: %w", t.c.Endpoint().Host, err, errdefs.ErrDataLoss)

@@ -113,6 +113,7 @@ func (t target) manifest(ctx context.Context, ref string) (registry.Manifest, er
 
 // get reads a bounded body whole, again when it breaks off.
 func (t target) get(ctx context.Context, r client.Request) ([]byte, http.Header, error) {
+	r.Document = true
 	for attempt := 0; ; attempt++ {
 		resp, err := t.c.Do(ctx, r)
 		if err != nil {

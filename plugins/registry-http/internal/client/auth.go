@@ -24,6 +24,7 @@ import (
 const (
 	tokenTimeout  = 30 * time.Second
 	tokenLifetime = 60 * time.Second // when the service does not say
+	maxLifetime   = 24 * 60 * 60     // in seconds, whatever the service says
 	maxGrants     = 1024
 )
 
@@ -131,7 +132,7 @@ func (c *Client) grant(ctx context.Context, ch challenge, creds registry.Credent
 	}
 	life := tokenLifetime
 	if t.ExpiresIn > 0 {
-		life = time.Duration(t.ExpiresIn) * time.Second
+		life = time.Duration(min(t.ExpiresIn, maxLifetime)) * time.Second
 	}
 	return grant{header: "Bearer " + t.Token, until: time.Now().Add(life * 9 / 10)}, registry.Secret(t.RefreshToken), nil
 }
@@ -246,9 +247,14 @@ func (c *Client) Login(ctx context.Context, creds registry.Credentials) (registr
 	if err != nil || resp.StatusCode == http.StatusOK {
 		return "", closeAfter(resp, err)
 	}
+	base, err := c.address(ctx)
+	if err != nil {
+		return "", errors.Join(err, resp.Body.Close())
+	}
 	ch, ok := pickChallenge(resp.Header)
+	own := isFrom(resp, base)
 	refusal := c.failure(resp)
-	if !ok {
+	if !ok || !own {
 		return "", refusal
 	}
 	if u, perr := url.Parse(ch.params["realm"]); perr == nil && ch.scheme == "bearer" && creds.Password != "" {
@@ -263,10 +269,6 @@ func (c *Client) Login(ctx context.Context, creds registry.Credentials) (registr
 		return "", err
 	}
 	r.OK = r.OK[:1]
-	base, err := c.address(ctx)
-	if err != nil {
-		return "", err
-	}
 	resp, err = c.send(ctx, r, c.target(base, r), g.header)
 	if err == nil && resp.StatusCode != http.StatusOK {
 		return "", c.failure(resp)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -41,6 +42,9 @@ type Request struct {
 	Credentials registry.Credentials
 	// OK are the statuses that are no error.
 	OK []int
+	// Document: the answer is small, and has to be there whole within the
+	// stall timeout.
+	Document bool
 }
 
 // Client sends requests to one endpoint. It is safe for concurrent use.
@@ -121,7 +125,7 @@ func (c *Client) once(ctx context.Context, r Request) (*http.Response, error) {
 		if slices.Contains(r.OK, resp.StatusCode) {
 			return resp, nil
 		}
-		if resp.StatusCode == http.StatusUnauthorized && target.Host == base.Host && !refused && (r.Body == nil || r.Rewind != nil) {
+		if resp.StatusCode == http.StatusUnauthorized && isFrom(resp, base) && !refused && (r.Body == nil || r.Rewind != nil) {
 			if err := c.answerChallenge(ctx, r, resp, auth); err != nil {
 				return nil, err
 			}
@@ -130,6 +134,10 @@ func (c *Client) once(ctx context.Context, r Request) (*http.Response, error) {
 		return nil, c.failure(resp)
 	}
 }
+
+// isFrom says whether the endpoint itself gave the answer. Another host, to which
+// it redirected, may not ask for the endpoint's credentials.
+func isFrom(resp *http.Response, base *url.URL) bool { return resp.Request.URL.Host == base.Host }
 
 func (c *Client) target(base *url.URL, r Request) *url.URL {
 	if r.URL != nil {
@@ -152,7 +160,11 @@ func (c *Client) target(base *url.URL, r Request) *url.URL {
 // takes nor gives a byte for the stall timeout.
 func (c *Client) send(ctx context.Context, r Request, u *url.URL, auth string) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	dog := newWatchdog(c.pool.settings.StallTimeout, func() { cancel(errStalled) })
+	meal := Worthwhile
+	if r.Document {
+		meal = math.MaxInt
+	}
+	dog := newWatchdog(c.pool.settings.StallTimeout, meal, func() { cancel(errStalled) })
 	req, err := http.NewRequestWithContext(ctx, r.Method, u.String(), nil)
 	if err != nil {
 		dog.stop()

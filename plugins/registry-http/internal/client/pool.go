@@ -110,6 +110,8 @@ func (p *Pool) transport(e hosts.Endpoint) *http.Transport {
 		DisableCompression:  true, // a digest is of the bytes as stored
 		ReadBufferSize:      64 << 10,
 		WriteBufferSize:     64 << 10,
+		// net/http would take 10 MiB of them
+		MaxResponseHeaderBytes: 1 << 20,
 	}
 }
 
