@@ -16,6 +16,9 @@ func (b *Builder) resources(s *specs.Spec, h *container.HostConfig) error {
 	if err != nil {
 		return err
 	}
+	if r.Pids != nil && *r.Pids.Limit < 0 {
+		r.Pids = nil // a new cgroup has no limit, and crun before 1.9 cannot be asked for none on cgroup v1
+	}
 	r.Devices = s.Linux.Resources.Devices
 	s.Linux.Resources = r
 	return nil
