@@ -74,28 +74,6 @@ func WithArgs(args ...string) Option { return func(h *Host) { h.args = append(h.
 // it the process that was started, as `strace -D` does.
 func WithTracer(command ...string) Option { return func(h *Host) { h.under = command } }
 
-// WithCrun makes /sys/fs/cgroup/hugetlb exist while the test runs: Debian's crun
-// does not start without it on hosts with cgroup v1.
-func WithCrun() Option {
-	return func(h *Host) {
-		const dir = "/sys/fs/cgroup/hugetlb"
-		if _, err := os.Stat("/sys/fs/cgroup/memory"); err != nil {
-			return // cgroup v2
-		}
-		if _, err := os.Stat(dir); err == nil {
-			return
-		}
-		h.tb.Cleanup(func() {
-			if err := errors.Join(syscall.Unmount(dir, 0), os.Remove(dir)); err != nil {
-				h.tb.Errorf("clean up: %v", err)
-			}
-		})
-		if err := errors.Join(os.Mkdir(dir, 0o755), syscall.Mount("cgroup", dir, "cgroup", 0, "hugetlb")); err != nil {
-			h.tb.Fatalf("mount %s: %v", dir, err)
-		}
-	}
-}
-
 // New makes a host with a running registry and no daemon yet. All of it ends
 // with the test.
 func New(tb testing.TB, opts ...Option) *Host {
