@@ -66,11 +66,16 @@ conformance: ## the drivers' own tests and the conformance kit against each of t
 
 .PHONY: integration
 integration: build ## whole product on real parts: daemon, registry, docker CLI, leak check
-	$(GO) test -count=1 -p 1 -timeout 20m ./test/testkit/... ./test/budget ./test/compat ./test/integration ./test/shortage
+	$(GO) test -count=1 -p 1 -timeout 20m ./test/testkit/... ./test/budget ./test/compat ./test/integration ./test/isolation ./test/shortage
 
 .PHONY: shortage
 shortage: build ## hangs and shortages of every kind, with figures: the long form of test/shortage
 	STRAKE_LONG=1 $(GO) test -count=1 -p 1 -timeout 30m -v ./test/shortage
+
+.PHONY: isolation
+isolation: system build ## what containers reach, compared with Debian's docker.io in the same run
+	@test/demo/packages docker.io containerd crun
+	$(GO) test -count=1 -timeout 20m -v ./test/isolation -args -docker
 
 .PHONY: bench
 bench: system build ## compare with Debian's docker.io on this machine, then micro-benchmarks
