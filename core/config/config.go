@@ -49,6 +49,7 @@ type Config struct {
 	Labels []string `toml:"labels"`
 	// Containers are defaults for containers that do not say otherwise.
 	Containers Containers `toml:"containers"`
+	Images     Images     `toml:"images"`
 
 	Storage  Driver `toml:"storage"`
 	Runtime  Driver `toml:"runtime"`
@@ -91,6 +92,18 @@ type Containers struct {
 	Init bool `toml:"init"`
 	// NoNewPrivileges sets no_new_privs for every container.
 	NoNewPrivileges bool `toml:"no_new_privileges"`
+}
+
+// Images bounds what images from strangers may grow to.
+type Images struct {
+	// MaxLayerSize bounds one layer, as it is fetched and unpacked.
+	MaxLayerSize Size `toml:"max_layer_size"`
+	// MaxImageSize bounds all layers of one image together, and an archive
+	// that is loaded.
+	MaxImageSize Size `toml:"max_image_size"`
+	// MaxLayerExpansion bounds how many bytes may come of each that the
+	// manifest declares for a layer. Layers up to 1 GiB do not count.
+	MaxLayerExpansion int64 `toml:"max_layer_expansion"`
 }
 
 // Driver says which binary serves a kind, and its options.
@@ -143,6 +156,7 @@ func base() *Config {
 			LogMaxFiles: 5,
 			ShmSize:     64 << 20,
 		},
+		Images: Images{MaxLayerSize: 128 << 30, MaxImageSize: 512 << 30, MaxLayerExpansion: 1100},
 	}
 }
 

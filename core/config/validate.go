@@ -24,6 +24,7 @@ func (c *Config) Validate() error {
 	v.hosts(c)
 	v.tls(c.TLS)
 	v.containers(c.Containers)
+	v.images(c.Images)
 	v.drivers(c)
 	return v.faults.err()
 }
@@ -123,6 +124,18 @@ func (v *validator) containers(c Containers) {
 		if _, err := netip.ParseAddr(d); err != nil {
 			v.fault("containers.dns", "%q is not an IP address", d)
 		}
+	}
+}
+
+func (v *validator) images(i Images) {
+	if i.MaxLayerSize < 1 {
+		v.fault("images.max_layer_size", "must be above 0")
+	}
+	if i.MaxImageSize < 1 {
+		v.fault("images.max_image_size", "must be above 0")
+	}
+	if i.MaxLayerExpansion < 1 {
+		v.fault("images.max_layer_expansion", "is %d, want 1 or more", i.MaxLayerExpansion)
 	}
 }
 

@@ -35,6 +35,7 @@ import (
 	"github.com/strakehq/strake/core/spec"
 	"github.com/strakehq/strake/core/store"
 	"github.com/strakehq/strake/core/trace"
+	"github.com/strakehq/strake/core/unpack"
 	"github.com/strakehq/strake/core/volume"
 	"github.com/strakehq/strake/sdk/version"
 )
@@ -138,6 +139,9 @@ func (e *Engine) open() (err error) {
 	log := e.log
 	if e.images, err = image.Open(image.Config{
 		Dir: state, Store: e.store, Drivers: e.drivers, Events: e.bus, Users: users{e}, Log: log,
+		Unpack: unpack.Options{Limits: unpack.Limits{
+			Layer: int64(e.config.Images.MaxLayerSize), Image: int64(e.config.Images.MaxImageSize), Expansion: e.config.Images.MaxLayerExpansion,
+		}},
 	}); err != nil {
 		return err
 	}

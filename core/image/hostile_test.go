@@ -156,7 +156,7 @@ func TestSchema1IsRefused(t *testing.T) {
 
 func TestADecompressionBombIsStopped(t *testing.T) {
 	h := newHarness(t)
-	h.unpacker = unpack.New(h.content, h, unpack.Options{MaxLayer: 1 << 20}, h.log)
+	h.unpacker = unpack.New(h.content, h, unpack.Options{Limits: unpack.Limits{Layer: 1 << 20}}, h.log)
 	h.upload("bomb:1", imageOf(t, layerOf(t, "zeros", strings.Repeat("\x00", 8<<20))))
 	err := h.Pull(t.Context(), images.PullOptions{Image: h.ref("bomb:1")}, h.send)
 	if !errdefs.IsOutOfRange(err) || !strings.Contains(err.Error(), "larger than the limit") {

@@ -25,8 +25,13 @@ type archiveFiles struct {
 	links map[string]string
 }
 
-// maxFiles bounds an archive's entries.
-const maxFiles = 100_000
+// Bounds of an archive: of its entries, of its names in bytes, and of the images
+// that it may list.
+const (
+	maxFiles  = 100_000
+	maxName   = 4096
+	maxImages = 1000
+)
 
 // find follows the links with which docker save of old shares layers.
 func (a archiveFiles) find(name string) (ocispec.Descriptor, bool) {
@@ -55,6 +60,7 @@ func (s *Service) readArchive(ctx context.Context, r io.Reader, hold func(digest
 	}
 	defer func() { err = errors.Join(err, plain.Close()) }()
 	t := tar.NewReader(plain)
+	room := s.limits().Image
 	for {
 		h, err := t.Next()
 		if errors.Is(err, io.EOF) {
@@ -69,9 +75,16 @@ func (s *Service) readArchive(ctx context.Context, r io.Reader, hold func(digest
 		if len(a.files)+len(a.links) >= maxFiles {
 			return a, fmt.Errorf("archive has more than %d entries: %w", maxFiles, errdefs.ErrOutOfRange)
 		}
+		if len(h.Name) > maxName || len(h.Linkname) > maxName {
+			return a, fmt.Errorf("%.64q…: name of more than %d bytes: %w", h.Name, maxName, errdefs.ErrInvalidArgument)
+		}
 		name := cleanName(h.Name)
 		switch h.Typeflag {
 		case tar.TypeReg:
+			if h.Size > room {
+				return a, fmt.Errorf("%s: files of more than %d bytes together (images.max_image_size): %w", h.Name, s.limits().Image, errdefs.ErrOutOfRange)
+			}
+			room -= h.Size
 			if a.files[name], err = s.readFile(ctx, name, t, hold); err != nil {
 				return a, fmt.Errorf("%s: %w", h.Name, err)
 			}
@@ -82,6 +95,8 @@ func (s *Service) readArchive(ctx context.Context, r io.Reader, hold func(digest
 		}
 	}
 }
+
+func (s *Service) limits() unpack.Limits { return s.c.Unpack.Limits.WithDefaults() }
 
 func (s *Service) readFile(ctx context.Context, name string, r io.Reader, hold func(digest.Digest) error) (ocispec.Descriptor, error) {
 	draft, err := s.content.Draft()
@@ -163,9 +178,22 @@ func (l *load) walk(d ocispec.Descriptor, depth int) ([]record, error) {
 	if depth > maxDepth {
 		return nil, fmt.Errorf("indexes are nested more than %d deep: %w", maxDepth, errdefs.ErrOutOfRange)
 	}
+	if len(l.walked) > maxImages {
+		return nil, fmt.Errorf("index of more than %d manifests: %w", maxImages, errdefs.ErrOutOfRange)
+	}
 	if d.Annotations[attestationType] != "" || !isIndex(d.MediaType) && !isManifest(d.MediaType) || !l.s.content.Has(d.Digest) {
 		return nil, nil
 	}
+	if found, ok := l.walked[d.Digest]; ok {
+		return found, nil
+	}
+	found, err := l.below(d, depth)
+	l.walked[d.Digest] = found
+	return found, err
+}
+
+// below reads a manifest, or what is below an index.
+func (l *load) below(d ocispec.Descriptor, depth int) ([]record, error) {
 	data, err := l.s.content.ReadAll(d.Digest, registry.MaxManifestSize)
 	if err != nil {
 		return nil, err
@@ -178,12 +206,18 @@ func (l *load) walk(d ocispec.Descriptor, depth int) ([]record, error) {
 		return nil, fmt.Errorf("index %s: %w", d.Digest, err)
 	}
 	var out []record
+	seen := map[digest.Digest]bool{}
 	for _, m := range x.Manifests {
 		found, err := l.walk(m, depth+1)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, found...)
+		for _, r := range found {
+			if !seen[r.Manifest.Digest] {
+				seen[r.Manifest.Digest] = true
+				out = append(out, r)
+			}
+		}
 	}
 	return out, nil
 }

@@ -32,6 +32,9 @@ type load struct {
 	send  images.Progress
 	want  platforms.MatchComparer // nil: all platforms
 	files archiveFiles
+	// walked are the images below the manifests that walk has seen: each is
+	// looked at once, however many ways lead there.
+	walked map[digest.Digest][]record
 }
 
 // candidate is an image that the archive has, before it is listed.
@@ -42,7 +45,7 @@ type candidate struct {
 
 // Load implements images.Backend.
 func (s *Service) Load(ctx context.Context, r io.Reader, only []string, send images.Progress) (err error) {
-	l := &load{s: s, send: send}
+	l := &load{s: s, send: send, walked: map[digest.Digest][]record{}}
 	if l.want, err = wanted(only); err != nil {
 		return err
 	}
@@ -182,6 +185,9 @@ func parseDockerArchive(data []byte) ([]dockerArchive, error) {
 	var entries []dockerArchive
 	if err := json.Unmarshal(data, &entries); err != nil {
 		return nil, fmt.Errorf("manifest.json is malformed: %w: %w", err, errdefs.ErrInvalidArgument)
+	}
+	if len(entries) > maxImages {
+		return nil, fmt.Errorf("manifest.json: %d images, at most %d are supported: %w", len(entries), maxImages, errdefs.ErrOutOfRange)
 	}
 	for _, e := range entries {
 		if e.Config == "" {

@@ -24,8 +24,11 @@ const (
 )
 
 const (
-	// maxDepth bounds indexes in indexes.
-	maxDepth = 4
+	// maxDepth bounds indexes in indexes, maxManifests the manifests that are
+	// looked at to find the one for the platform: indexes may name each other
+	// so that there are as many ways as there are grains of sand.
+	maxDepth     = 4
+	maxManifests = 128
 	// maxLayers bounds a manifest's layers. Docker makes 127 at most.
 	maxLayers = 1024
 )

@@ -89,12 +89,13 @@ type pull struct {
 	asked  string // the platform, for people and for the lease
 	forced bool   // the user named the platform
 
-	target ocispec.Descriptor // what the reference names
+	target ocispec.Descriptor     // what the reference names
+	tried  map[digest.Digest]bool // manifests of indexes that were looked at
 	rec    record
 }
 
 func (s *Service) newPull(ref reference.Named, o images.PullOptions, send images.Progress) (*pull, error) {
-	p := &pull{s: s, ref: ref, send: send, forced: o.Platform != "", repo: registry.Repository{
+	p := &pull{s: s, ref: ref, send: send, tried: map[digest.Digest]bool{}, forced: o.Platform != "", repo: registry.Repository{
 		Host: reference.Domain(ref), Name: reference.Path(ref), Credentials: credentials(o.Auth),
 	}}
 	var err error
@@ -236,6 +237,12 @@ func (p *pull) descend(ctx context.Context, m registry.Manifest, depth int) (boo
 		return false, err
 	}
 	for _, d := range choose(x, p.want) {
+		if p.tried[d.Digest] {
+			continue
+		}
+		if p.tried[d.Digest] = true; len(p.tried) > maxManifests {
+			return false, fmt.Errorf("more than %d manifests to choose from: name the one you want by its digest: %w", maxManifests, errdefs.ErrOutOfRange)
+		}
 		child, err := p.child(ctx, d)
 		if err != nil {
 			return false, err

@@ -99,7 +99,7 @@ func (j *job) untar(ctx context.Context, i int, key storage.SnapshotKey, tar io.
 		return err
 	}
 	return Mounted(ctx, mounts, func(root string) error {
-		_, err := archive.Unpack(ctx, root, tar, archive.Options{Whiteouts: archive.Delete})
+		_, err := archive.Unpack(ctx, root, tar, archive.Options{Whiteouts: archive.Delete, MaxSize: j.u.o.Limits.Layer})
 		return err
 	})
 }

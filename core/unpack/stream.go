@@ -50,7 +50,7 @@ func (j *job) stream(ctx context.Context, i int, key storage.SnapshotKey) (again
 		return false, err
 	}
 	err = first(src, dec, apply)
-	return resumed && errdefs.IsDataLoss(err), err
+	return resumed && spoilt(err), err
 }
 
 // first returns the error of the earliest stage that was not stopped by a
@@ -208,8 +208,13 @@ func (j *job) decode(from io.Reader, to *pipe) error {
 }
 
 // apply hands the plain tar to the driver and checks the diff id.
-func (j *job) apply(ctx context.Context, i int, key storage.SnapshotKey, plain io.Reader) error {
-	tar := &hashing{r: plain, hash: j.layers[i].DiffID.Algorithm().Hash(), max: j.u.o.MaxLayer}
+func (j *job) apply(ctx context.Context, i int, key storage.SnapshotKey, plain io.Reader) (err error) {
+	tar := &hashing{r: plain, hash: j.layers[i].DiffID.Algorithm().Hash(), budget: j.u.o.Limits.budget(j.layers[i].Blob.Size, &j.grown)}
+	defer func() {
+		if err != nil {
+			tar.budget.giveBack()
+		}
+	}()
 	if err := j.applyTar(ctx, i, key, tar); err != nil {
 		return errors.Join(tar.err, err)
 	}
@@ -240,28 +245,35 @@ func (j *job) applyTar(ctx context.Context, i int, key storage.SnapshotKey, tar 
 type hashing struct {
 	r      io.Reader
 	hash   hash.Hash
-	n, max int64
+	n      int64
+	budget *budget
 	err    error
 }
 
 func (h *hashing) Read(p []byte) (int, error) {
 	n, err := h.r.Read(p)
 	h.hash.Write(p[:n]) // never fails
-	if h.n += int64(n); h.n > h.max {
-		h.err = fmt.Errorf("unpacked layer is larger than the limit of %d bytes: %w", h.max, errdefs.ErrOutOfRange)
+	h.n += int64(n)
+	if h.err = h.budget.take(n); h.err != nil {
 		return 0, h.err
 	}
 	return n, err
 }
 
-// download brings the blob alone into the content store.
+// download brings the blob alone into the content store, anew when what an
+// earlier pull left of it was bad.
 func (j *job) download(ctx context.Context, i int) error {
-	in, err := j.u.content.Ingest(ctx, j.layers[i].Blob)
-	if errdefs.IsAlreadyExists(err) {
-		return nil
+	for {
+		in, err := j.u.content.Ingest(ctx, j.layers[i].Blob)
+		if errdefs.IsAlreadyExists(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		resumed := in.Offset() > 0
+		if err = j.fromRegistry(ctx, i, in, nil); !resumed || !errdefs.IsDataLoss(err) {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	return j.fromRegistry(ctx, i, in, nil)
 }

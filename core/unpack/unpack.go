@@ -21,6 +21,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/containerd/errdefs"
 	"github.com/hashicorp/go-hclog"
@@ -73,13 +74,11 @@ type Options struct {
 	// number of CPUs, and 3 at least, since a download waits for the network
 	// more than for a CPU.
 	Parallel int
-	// MaxLayer bounds one unpacked layer in bytes. Zero: 128 GiB.
-	MaxLayer int64
+	// Limits bound what an image may grow to.
+	Limits Limits
 	// Decoders are tried before the built-in ones, by media type.
 	Decoders []Decoder
 }
-
-const defaultMaxLayer = 128 << 30
 
 // Unpacker unpacks for all pulls of a daemon: a layer that two of them need is
 // fetched and unpacked once. It is safe for concurrent use.
@@ -97,9 +96,7 @@ func New(c *content.Store, s Storage, o Options, log hclog.Logger) *Unpacker {
 	if o.Parallel <= 0 {
 		o.Parallel = max(runtime.NumCPU(), 3)
 	}
-	if o.MaxLayer <= 0 {
-		o.MaxLayer = defaultMaxLayer
-	}
+	o.Limits = o.Limits.WithDefaults()
 	return &Unpacker{
 		content: c, storage: s, o: o, log: log.Named("unpack"),
 		chains: keylock.New(), slots: make(chan struct{}, o.Parallel),
@@ -140,6 +137,7 @@ type job struct {
 	fetch  Fetch
 	report Report
 	sizes  []int64
+	grown  atomic.Int64    // bytes unpacked, of all layers
 	done   []chan struct{} // closed when the layer is committed
 }
 
@@ -153,6 +151,9 @@ func (u *Unpacker) Unpack(ctx context.Context, layers []Layer, lease *gc.Lease, 
 	}
 	if len(layers) == 0 {
 		return Result{}, nil
+	}
+	if err := u.o.Limits.declared(layers); err != nil {
+		return Result{}, err
 	}
 	hold := gc.Roots{Snapshots: j.chains}
 	for i, l := range layers {
@@ -303,12 +304,33 @@ func (j *job) extract(ctx context.Context, i int) (storage.SnapshotKey, error) {
 		if err == nil {
 			return key, nil
 		}
+		if spoilt(err) {
+			err = errors.Join(err, j.drop(ctx, i))
+		}
 		err = errors.Join(err, j.remove(ctx, key))
 		if ctx.Err() != nil || attempt > 0 || !again && !errdefs.IsUnavailable(err) {
 			return "", err
 		}
 		j.u.log.Warn("layer is tried once more", "layer", j.layers[i].Blob.Digest, "err", err)
 	}
+}
+
+// spoilt says that the bytes themselves may be to blame.
+func spoilt(err error) bool {
+	return errdefs.IsDataLoss(err) || errdefs.IsInvalidArgument(err) || errdefs.IsOutOfRange(err)
+}
+
+// drop forgets what has arrived of a layer. Who sends some bytes and breaks off
+// must not spoil the layer for pulls from elsewhere, which would go on from them.
+func (j *job) drop(ctx context.Context, i int) error {
+	in, err := j.u.content.Ingest(context.WithoutCancel(ctx), j.layers[i].Blob)
+	if errdefs.IsAlreadyExists(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return in.Abort()
 }
 
 func (j *job) remove(ctx context.Context, key storage.SnapshotKey) error {

@@ -52,7 +52,18 @@ const (
 // Options qualify Unpack.
 type Options struct {
 	Whiteouts Whiteouts
+	// MaxSize bounds the sizes of all files together in bytes, holes counted.
+	// Zero: 128 GiB.
+	MaxSize int64
+	// MaxEntries bounds the entries, and with them the inodes that are used.
+	// Zero: 10 million.
+	MaxEntries int64
 }
+
+const (
+	defaultMaxSize    = 128 << 30
+	defaultMaxEntries = 10_000_000
+)
 
 // Result says what Unpack did.
 type Result struct {
@@ -122,6 +133,15 @@ func (e *InvalidError) Error() string {
 
 // Unwrap returns the cause.
 func (e *InvalidError) Unwrap() error { return e.Err }
+
+// LimitError says that an archive is larger than the options allow.
+type LimitError struct {
+	What  string
+	Limit int64
+}
+
+// Error names the limit.
+func (e *LimitError) Error() string { return fmt.Sprintf("more than %d %s", e.Limit, e.What) }
 
 func invalid(format string, args ...any) error {
 	return &InvalidError{Reason: fmt.Sprintf(format, args...)}

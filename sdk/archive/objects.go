@@ -161,5 +161,5 @@ func nodeDev(h *tar.Header) int {
 	if h.Typeflag == tar.TypeFifo {
 		return 0
 	}
-	return int(unix.Mkdev(uint32(h.Devmajor), uint32(h.Devminor))) //nolint:gosec // the kernel refuses what does not fit
+	return int(unix.Mkdev(uint32(h.Devmajor), uint32(h.Devminor))) //nolint:gosec // admit has seen to it
 }

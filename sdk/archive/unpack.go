@@ -3,6 +3,7 @@ package archive
 import (
 	"archive/tar"
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,10 @@ import (
 const (
 	readBuffer = 256 << 10
 	copyBuffer = 128 << 10
+
+	maxID    = 1<<32 - 2 // 2³²-1 leaves an owner as it is
+	maxMajor = 1<<12 - 1
+	maxMinor = 1<<20 - 1
 )
 
 // Unpack applies an uncompressed layer to the directory root. It reads r to
@@ -27,6 +32,7 @@ func Unpack(ctx context.Context, root string, r io.Reader, o Options) (res Resul
 		return Result{}, fmt.Errorf("directory %s: open: %w", root, err)
 	}
 	defer func() { err = errors.Join(err, dirs.close()) }()
+	o.MaxSize, o.MaxEntries = cmp.Or(o.MaxSize, defaultMaxSize), cmp.Or(o.MaxEntries, defaultMaxEntries)
 	u := &unpacker{
 		ctx: ctx, opts: o, dirs: dirs,
 		buf:      make([]byte, copyBuffer),
@@ -65,6 +71,8 @@ type unpacker struct {
 	hiding map[uint64]string
 	// replaced: some directory or link was, and names may mean another.
 	replaced bool
+	// size adds up the files' sizes, holes counted.
+	size int64
 	// kept counts the bytes of names in times, implicit and hiding.
 	kept     int
 	rootSeen bool
@@ -115,7 +123,9 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	if aufsMeta(name) {
 		return nil
 	}
-	u.res.Entries++
+	if err := u.admit(h); err != nil {
+		return err
+	}
 	if err := u.dirs.sweep(); err != nil {
 		return err
 	}
@@ -141,6 +151,30 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 		return err
 	}
 	u.seen.add(dir.ino, base)
+	return nil
+}
+
+// admit counts an entry, and refuses what is no number of the kernel's: one cut
+// to its size would mean another owner or device.
+func (u *unpacker) admit(h *tar.Header) error {
+	if u.res.Entries++; u.res.Entries > u.opts.MaxEntries {
+		return &LimitError{What: "entries", Limit: u.opts.MaxEntries}
+	}
+	if h.FileInfo().Mode().IsRegular() && h.Typeflag != tar.TypeLink {
+		if h.Size > u.opts.MaxSize-u.size {
+			return &LimitError{What: "bytes of files", Limit: u.opts.MaxSize}
+		}
+		u.size += h.Size
+	}
+	for _, id := range []int{h.Uid, h.Gid} {
+		if id < 0 || id > maxID {
+			return invalid("owner %d, which is none: they go from 0 to %d", id, maxID)
+		}
+	}
+	device := h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock
+	if device && (h.Devmajor < 0 || h.Devmajor > maxMajor || h.Devminor < 0 || h.Devminor > maxMinor) {
+		return invalid("device %d:%d, which is none: they go up to %d:%d", h.Devmajor, h.Devminor, maxMajor, maxMinor)
+	}
 	return nil
 }
 

@@ -108,6 +108,9 @@ func addBinding(c *client.ContainerCreateOptions, m nat.PortMapping) error {
 	if err != nil {
 		return err
 	}
+	if port.Num() == 0 {
+		return errors.New("the container's port must be 1 to 65535")
+	}
 	b := network.PortBinding{HostPort: m.Binding.HostPort}
 	if m.Binding.HostIP != "" {
 		if b.HostIP, err = netip.ParseAddr(m.Binding.HostIP); err != nil {

@@ -56,6 +56,14 @@ func FuzzFlags(f *testing.F) {
 	})
 }
 
+func TestPortZeroIsNotPublished(t *testing.T) {
+	for _, p := range []string{"0", "8080:0", "published=1,target=0"} {
+		if req, err := request(t, "-p", p, "image"); err == nil {
+			t.Errorf("%s gives %s", p, req)
+		}
+	}
+}
+
 func FuzzEnvFile(f *testing.F) {
 	for _, s := range []string{"A=1\n# comment\nB\n\nC=x=y\n", "\xef\xbb\xbfA=1\r\n", "=x\n", "A B=1\n", "\x00\n\xff=\n"} {
 		f.Add([]byte(s))

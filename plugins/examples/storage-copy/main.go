@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -156,7 +157,7 @@ func makeTree(ctx context.Context, dir, parent string) error {
 	}
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(archive.Pack(ctx, w, parent+"/fs")) }()
-	_, err := archive.Unpack(ctx, dir, r, archive.Options{})
+	_, err := archive.Unpack(ctx, dir, r, archive.Options{MaxSize: math.MaxInt64, MaxEntries: math.MaxInt64})
 	return errors.Join(err, r.CloseWithError(err))
 }
 

@@ -37,7 +37,7 @@ func (d *Driver) Apply(ctx context.Context, key storage.SnapshotKey, layer io.Re
 		return storage.Applied{}, fmt.Errorf("snapshot %s: apply: %w: it is %s", key, errdefs.ErrFailedPrecondition, e.Kind)
 	}
 	defer s.reaper.pause()()
-	res, err := archive.Unpack(ctx, s.fs(e.n), layer, archive.Options{Whiteouts: archive.Overlay})
+	res, err := archive.Unpack(ctx, s.fs(e.n), layer, s.unpack)
 	if err == nil {
 		err = s.note(ctx, e, res.Pending)
 	}
@@ -50,7 +50,10 @@ func (d *Driver) Apply(ctx context.Context, key storage.SnapshotKey, layer io.Re
 // classify gives errors of package archive their class.
 func classify(err error) error {
 	var bad *archive.InvalidError
+	var large *archive.LimitError
 	switch {
+	case errors.As(err, &large):
+		return fmt.Errorf("%w: %w", errdefs.ErrOutOfRange, err)
 	case errors.As(err, &bad):
 		return fmt.Errorf("%w: %w", errdefs.ErrInvalidArgument, err)
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):

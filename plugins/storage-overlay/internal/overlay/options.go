@@ -18,6 +18,10 @@ type options struct {
 	Root string `json:"root"`
 	// MountOptions are added to every overlay.
 	MountOptions []string `json:"mount_options"`
+	// MaxLayerSize bounds the files of one layer in bytes, holes counted;
+	// MaxLayerEntries its entries.
+	MaxLayerSize    int64 `json:"max_layer_size"`
+	MaxLayerEntries int64 `json:"max_layer_entries"`
 }
 
 func optionsSchema() json.RawMessage {
@@ -30,6 +34,14 @@ func optionsSchema() json.RawMessage {
       "type": "string",
       "pattern": "^/",
       "description": "Absolute path of the directory that holds the snapshots, on a file system that overlayfs can write to (ext4, xfs, btrfs, tmpfs). Default: the driver's own state directory."
+    },
+    "max_layer_size": {
+      "type": "integer", "minimum": 1,
+      "description": "Most bytes that the files of one layer may have, holes counted. Default: 137438953472 (128 GiB)."
+    },
+    "max_layer_entries": {
+      "type": "integer", "minimum": 1,
+      "description": "Most files, directories and links that one layer may have. Default: 10000000."
     },
     "mount_options": {
       "type": "array",
@@ -51,6 +63,9 @@ func parseOptions(c driver.Config) (options, error) {
 	}
 	if o.Root == "" {
 		o.Root = c.StateDir
+	}
+	if o.MaxLayerSize < 0 || o.MaxLayerEntries < 0 {
+		return options{}, fmt.Errorf("max_layer_size and max_layer_entries: %w: must be above 0", errdefs.ErrInvalidArgument)
 	}
 	if !filepath.IsAbs(o.Root) {
 		return options{}, fmt.Errorf("root %q: %w: not an absolute path", o.Root, errdefs.ErrInvalidArgument)

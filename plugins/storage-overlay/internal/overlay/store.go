@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
+	"github.com/strakehq/strake/sdk/archive"
 	"github.com/strakehq/strake/sdk/storage"
 )
 
@@ -24,6 +25,7 @@ type store struct {
 	root    string
 	boot    string   // the kernel's boot id
 	base    []string // options of every overlay
+	unpack  archive.Options
 	dir     *os.File // the root, for syncfs
 	lock    *os.File
 	keys    *keyLocks
@@ -61,7 +63,8 @@ func openStore(ctx context.Context, o options, log hclog.Logger) (_ *store, err 
 	}
 	s := &store{
 		log: log, root: o.Root, boot: strings.TrimSpace(string(boot)),
-		keys: newKeyLocks(), byKey: map[storage.SnapshotKey]*snapshot{}, making: map[uint64]bool{},
+		unpack: archive.Options{Whiteouts: archive.Overlay, MaxSize: o.MaxLayerSize, MaxEntries: o.MaxLayerEntries},
+		keys:   newKeyLocks(), byKey: map[storage.SnapshotKey]*snapshot{}, making: map[uint64]bool{},
 	}
 	defer func() {
 		if err != nil {
