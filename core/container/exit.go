@@ -68,7 +68,7 @@ func (m *Manager) settle(ctx context.Context, u *unit, e runtime.Exit) {
 	}
 	r.Run.Status = is
 	r.Run.ended(e)
-	m.releaseRun(ctx, r, gone)
+	recorded := m.releaseRun(ctx, r, gone)
 	if r, err = m.move(u, op, func(x *run) { x.ended(e) }); err != nil {
 		m.log.Error("exit", "container", short(r.ID), "err", err)
 		return
@@ -81,7 +81,11 @@ func (m *Manager) settle(ctx context.Context, u *unit, e runtime.Exit) {
 		}
 		return
 	}
-	m.deleteRun(ctx, u)
+	if recorded {
+		m.deleteRun(ctx, u)
+	} else {
+		m.recordLater(u)
+	}
 	if again {
 		m.restartLater(u, pause) //nolint:contextcheck // goes on when the caller's context has ended
 	}
@@ -101,21 +105,24 @@ func (x *run) ended(e runtime.Exit) {
 
 // releaseRun leaves the network and, meanwhile, records the exit. A container
 // that is to be removed needs no record; its process is forgotten instead.
-// What fails is left to the next start, or the next daemon.
-func (m *Manager) releaseRun(ctx context.Context, r record, gone bool) {
+// What fails is left to the next start, or the next daemon. recorded is false
+// when the exit is not on disk.
+func (m *Manager) releaseRun(ctx context.Context, r record, gone bool) (recorded bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	detached := make(chan error, 1)
 	go func() { detached <- errors.Join(m.detach(ctx, r), m.unmountShm(r)) }()
 	var err error
 	if gone {
-		err = m.forgetRun(ctx, r)
+		err, recorded = m.forgetRun(ctx, r), true
 	} else {
 		err = m.save(r)
+		recorded = err == nil
 	}
 	if err = errors.Join(err, <-detached); err != nil {
 		m.log.Warn("release after exit", "container", short(r.ID), "err", err)
 	}
+	return recorded
 }
 
 func (m *Manager) forgetRun(ctx context.Context, r record) error {
@@ -162,13 +169,18 @@ func restartAfter(p container.RestartPolicy, r run, e runtime.Exit) (again bool,
 	if e.At.Sub(r.StartedAt) >= goodRun {
 		return again, firstPause
 	}
-	pause = firstPause
-	for range r.RestartCount {
+	return again, pauseAfter(r.RestartCount)
+}
+
+// pauseAfter is the pause before another restart when there were some already.
+func pauseAfter(restarts int) time.Duration {
+	pause := firstPause
+	for range restarts {
 		if pause *= 2; pause > longPause {
-			return again, longPause
+			return longPause
 		}
 	}
-	return again, pause
+	return pause
 }
 
 // restartLater starts the container again after a pause, unless somebody
@@ -195,7 +207,7 @@ func (m *Manager) restartLater(u *unit, pause time.Duration) {
 			return
 		}
 		u.change(func(r *record) { r.Run.RestartCount++ })
-		if err := m.start(ctx, u); err != nil {
+		if err := m.startByPolicy(ctx, u); err != nil {
 			m.log.Error("automatic restart", "container", short(u.id), "err", err)
 		}
 	})

@@ -217,7 +217,7 @@ func (m *Manager) resumePolicies() {
 			if waiting {
 				return
 			}
-			if err := m.start(ctx, u); err != nil {
+			if err := m.startByPolicy(ctx, u); err != nil {
 				m.log.Error("start by restart policy", "container", short(u.id), "err", err)
 			}
 		})

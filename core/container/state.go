@@ -25,6 +25,7 @@ const (
 	opStartFailed operation = "start failed" // it does not
 	opExit        operation = "exit"         // its process ended, for good
 	opExitRestart operation = "restart"      // its process ended and will be started again
+	opRetry       operation = "retry"        // a restart failed and will be tried again
 	opGiveUp      operation = "give up"      // it will not be started again after all
 	opPause       operation = "pause"
 	opUnpause     operation = "unpause"
@@ -45,7 +46,7 @@ const (
 // operations lists all of them.
 func operations() []operation {
 	return []operation{
-		opStart, opStartFailed, opExit, opExitRestart, opGiveUp, opPause, opUnpause, opRemove, opRemoveFail,
+		opStart, opStartFailed, opExit, opExitRestart, opRetry, opGiveUp, opPause, opUnpause, opRemove, opRemoveFail,
 		opStop, opKill, opExec, opResize, opTop, opUpdate, opRename, opAttach, opRestart,
 	}
 }
@@ -111,6 +112,9 @@ func transitions() map[operation]map[status]transition {
 		}),
 		opExitRestart: with(stopped(impossible), map[status]transition{
 			running: to(restarting), paused: to(restarting), restarting: impossible,
+		}),
+		opRetry: with(stopped(impossible), map[status]transition{
+			running: impossible, paused: impossible, restarting: impossible, exited: to(restarting),
 		}),
 		opGiveUp: with(stopped(impossible), map[status]transition{
 			running: impossible, paused: impossible, restarting: to(exited),
