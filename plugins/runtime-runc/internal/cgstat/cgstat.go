@@ -21,16 +21,18 @@ type Groups struct {
 	V1 map[string]string
 }
 
-// Of finds the cgroups of a process.
-func Of(pid int) (Groups, error) {
-	g, err := of(pid)
+// Of finds the cgroups of a container by one of its processes. They have id in
+// their names: a cgroup that it shares with others, the root for example after
+// somebody took its own away, is never taken for its own.
+func Of(pid int, id string) (Groups, error) {
+	g, err := of(pid, id)
 	if err != nil {
 		return Groups{}, fmt.Errorf("process %d: find cgroups: %w", pid, err)
 	}
 	return g, nil
 }
 
-func of(pid int) (Groups, error) {
+func of(pid int, id string) (Groups, error) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
 	if err != nil {
 		return Groups{}, err
@@ -45,12 +47,26 @@ func of(pid int) (Groups, error) {
 		if len(f) != 3 {
 			continue
 		}
-		g.add(mounts, f[1], f[2])
+		if own := within(f[2], id); own != "" {
+			g.add(mounts, f[1], own)
+		}
 	}
 	if g.V1["memory"] != "" || g.V1["cpu"] != "" {
 		g.V2 = ""
 	}
 	return g, nil
+}
+
+// within cuts a path after the element that names the container; empty: none
+// does.
+func within(path, id string) string {
+	parts := strings.Split(path, "/")
+	for i := len(parts) - 1; i >= 0; i-- {
+		if id != "" && strings.Contains(parts[i], id) {
+			return strings.Join(parts[:i+1], "/")
+		}
+	}
+	return ""
 }
 
 // add finds where a line of /proc/<pid>/cgroup is mounted.
@@ -81,7 +97,7 @@ func hasOption(options, want string) bool {
 }
 
 // Processes is a directory whose cgroup.procs, with those below it, name all
-// processes; empty when the process is in no cgroup but the root.
+// processes; empty when the container has no cgroup of its own.
 func (g Groups) Processes() string {
 	if g.V2 != "" {
 		return g.V2

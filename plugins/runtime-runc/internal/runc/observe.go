@@ -15,9 +15,12 @@ import (
 
 // Processes returns the pids of all processes of a container.
 func (d *Driver) Processes(ctx context.Context, id runtime.ContainerID) ([]int, error) {
-	g, _, err := d.groups(ctx, id)
+	g, pid, err := d.groups(ctx, id)
 	if err != nil {
 		return nil, err
+	}
+	if g.Processes() == "" { // of those that it had nothing more is known
+		return []int{pid}, nil
 	}
 	pids, err := cgroup.Processes(g.Processes())
 	if err != nil {
@@ -45,7 +48,7 @@ func (d *Driver) groups(ctx context.Context, id runtime.ContainerID) (cgstat.Gro
 	if s.Pid == 0 {
 		return cgstat.Groups{}, 0, stopped
 	}
-	g, err := cgstat.Of(s.Pid)
+	g, err := cgstat.Of(s.Pid, string(id))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = stopped
 	}
