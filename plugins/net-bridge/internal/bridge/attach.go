@@ -187,6 +187,7 @@ func (d *Driver) realize(ctx context.Context, n *netState, e *endpoint) error {
 	if err != nil {
 		return err
 	}
+	d.setLinked(e.Want.Endpoint)
 	return d.publish(ctx, e)
 }
 

@@ -46,6 +46,7 @@ func (d *Driver) Configure(ctx context.Context, c driver.Config) error {
 	}
 	close(d.ready)
 	d.work.start(d.watch)
+	d.work.start(d.watchLinks)
 	return nil
 }
 

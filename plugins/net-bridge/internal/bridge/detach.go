@@ -46,6 +46,7 @@ func (d *Driver) leave(id network.EndpointID) (*endpoint, error) {
 		return nil, fmt.Errorf("endpoint %s: detach: record: %w", id, err)
 	}
 	d.endpoints[id] = &e
+	delete(d.linked, id)
 	return &e, nil
 }
 

@@ -65,6 +65,7 @@ type Driver struct {
 	networks  map[network.NetworkID]*netState  // guarded by mu; values do not change
 	endpoints map[network.EndpointID]*endpoint // guarded by mu; values do not change
 	cursors   map[network.NetworkID]cursor     // guarded by mu
+	linked    map[network.EndpointID]bool      // guarded by mu: those whose link was made
 	freed     chan struct{}                    // guarded by mu: closed when an endpoint is gone
 }
 
@@ -76,7 +77,7 @@ func New(log hclog.Logger, version string) *Driver {
 		log: log, version: version, ready: make(chan struct{}), freed: make(chan struct{}),
 		health: newHealth(), work: newWork(),
 		networks: map[network.NetworkID]*netState{}, endpoints: map[network.EndpointID]*endpoint{},
-		cursors: map[network.NetworkID]cursor{},
+		cursors: map[network.NetworkID]cursor{}, linked: map[network.EndpointID]bool{},
 	}
 }
 
