@@ -85,11 +85,17 @@ bench: system build ## compare with Debian's docker.io on this machine, then mic
 
 FUZZTIME ?= 10s
 .PHONY: fuzz
-fuzz: ## run every fuzz target for FUZZTIME
-	@for pkg in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
+fuzz: ## run every fuzz target for FUZZTIME, all of them whatever some find
+	@found=; for pkg in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
 		for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$pkg/*_test.go | sed 's/func //'); do \
-			echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; \
-		done; done
+			echo "$$pkg $$f"; \
+			nice -n 19 $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || found="$$found $$pkg:$$f"; \
+		done; done; \
+	if [ -n "$$found" ]; then echo "found something:$$found" >&2; exit 1; fi
+
+.PHONY: hostile
+hostile: ## layers, archives and registries of strangers: the long form
+	STRAKE_LONG=1 $(GO) test -count=1 -timeout 30m -v -run 'Hostile|Bomb|Bounds|Larger|Branch' ./core/image ./core/unpack ./plugins/registry-http
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint ## golangci-lint

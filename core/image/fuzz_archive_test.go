@@ -44,23 +44,26 @@ func FuzzReadArchive(f *testing.F) {
 	s := &Service{content: c, c: Config{Unpack: unpack.Options{Limits: unpack.Limits{Image: 1 << 20}}}}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		files, err := s.readArchive(context.Background(), bytes.NewReader(data), func(digest.Digest) error { return nil })
-		if err != nil {
-			return
-		}
-		for name := range files.files {
-			d, ok := files.find(name)
-			if !ok || !c.Has(d.Digest) {
-				t.Errorf("%q is not there", name)
-			}
-			if name != cleanName(name) {
-				t.Errorf("name %q", name)
-			}
-		}
-		for name := range files.links {
-			files.find(name)
+		if err == nil {
+			consistent(t, c, files)
 		}
 		if _, err := c.Collect(t.Context(), func(digest.Digest) bool { return false }, 0); err != nil {
 			t.Fatal(err)
 		}
 	})
+}
+
+func consistent(t *testing.T, c *content.Store, files archiveFiles) {
+	t.Helper()
+	for name := range files.files {
+		if d, ok := files.find(name); !ok || !c.Has(d.Digest) {
+			t.Errorf("%q is not there", name)
+		}
+		if name != cleanName(name) {
+			t.Errorf("name %q", name)
+		}
+	}
+	for name := range files.links {
+		files.find(name)
+	}
 }

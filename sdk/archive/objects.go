@@ -132,8 +132,14 @@ func (u *unpacker) link(dir *dirent, base string, h *tar.Header) error {
 // replaceUnless is replace for hard links: the target must exist before what
 // is in the way goes, and may not be below it.
 func (u *unpacker) replaceUnless(dir *dirent, base string, from *dirent, targetBase string, make func() error) error {
-	if _, err := lstatAt(from.fd, targetBase); err != nil {
+	st, err := lstatAt(from.fd, targetBase)
+	switch {
+	case err != nil:
 		return err
+	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
+		return invalid("it is a directory")
+	case isOverlayWhiteout(st):
+		return invalidBy(unix.ENOENT, "it was removed")
 	}
 	return u.replace(dir, base, make)
 }

@@ -102,9 +102,20 @@ func (u *unpacker) entries(tr *tar.Reader) error {
 			continue
 		}
 		if err := u.entry(h, tr); err != nil {
-			return &EntryError{Entry: h.Name, Err: err}
+			return &EntryError{Entry: h.Name, Err: blame(err)}
 		}
 	}
+}
+
+// blame tells what the archive asks and no kernel does from what only this
+// machine cannot do.
+func blame(err error) error {
+	for _, no := range []error{unix.ENAMETOOLONG, unix.E2BIG, unix.ERANGE, unix.EMLINK, unix.ELOOP} {
+		if errors.Is(err, no) {
+			return invalidBy(err, "beyond what Linux allows")
+		}
+	}
+	return err
 }
 
 func headerError(err error) error {
