@@ -21,6 +21,7 @@ func streamCases() []runtimeCase {
 		{"with StdinOnce input ends with the first client's", stdinOnce},
 		{"without Stdin input is at its end", stdinNone},
 		{"a terminal echoes, has a size and is resized", terminal},
+		{"what is typed before Start waits for the process", typedBefore},
 		{"attach to a stopped container is a failed precondition", attachStopped},
 	}
 }
@@ -168,6 +169,23 @@ func terminal(l *runtimeLab) {
 	}
 	plain := l.run(box{script: "sleep 1000"})
 	l.ErrorIs(l.d.Resize(l.ctx, plain.id, "", 80, 24), errdefs.ErrFailedPrecondition, "resize without a terminal")
+}
+
+// typedBefore types what would interrupt a process that is not the container's:
+// the first one of a pid namespace ignores it.
+func typedBefore(l *runtimeLab) {
+	b := l.create(box{script: "read line; echo got $line", io: runtime.IO{Terminal: true, Stdin: true}})
+	c := l.attach(b, "", streams, true)
+	c.send("\x03hello\n")
+	time.Sleep(50 * time.Millisecond) // long enough for whoever is there to be hit
+	l.status(b, runtime.Created)
+	_, err := l.d.Start(l.ctx, b.id)
+	l.NoError(err, "start")
+	c.expect(0, "^Chello\r\ngot hello\r\n")
+	c.end()
+	if e := l.wait(b, ""); e.Code != 0 {
+		l.Errorf("exit: %+v", e)
+	}
 }
 
 func attachStopped(l *runtimeLab) {

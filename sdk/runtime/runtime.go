@@ -264,7 +264,8 @@ type Streamer interface {
 	// serves exactly one connection, for at most a minute until it is made.
 	// From the answer on, all output is for the client; what a client does
 	// not read is kept up to a bound, then the process waits. Attach works on
-	// a created container already, so that nothing is lost before Start.
+	// a created container already, so that nothing is lost before Start; what
+	// is typed on a terminal until then waits for the process.
 	Attach(ctx context.Context, id ContainerID, exec ExecID, want StreamSet) (socket string, err error)
 	// Resize sets the terminal's size in cells.
 	Resize(ctx context.Context, id ContainerID, exec ExecID, width, height uint16) error

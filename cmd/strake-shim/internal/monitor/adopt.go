@@ -103,6 +103,9 @@ func (c *Container) takeOver(p *process, s wire.State, io wire.IO, kept Kept) er
 			return err
 		}
 	}
+	if s.Status != wire.Created {
+		streams.Started()
+	}
 	s.TTY, s.StdinOpen = streams.TTY(), streams.StdinOpen()
 	p.state = s
 	go func() { c.ended(p, p.handle.Wait()) }()

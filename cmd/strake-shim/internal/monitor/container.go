@@ -131,6 +131,7 @@ func (c *Container) begin(p *process, status wire.Status) error {
 	}
 	if status == wire.Running {
 		s.StartedAt = time.Now()
+		p.streams.Started()
 	}
 	c.mu.Lock()
 	p.state = s

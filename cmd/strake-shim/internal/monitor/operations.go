@@ -134,6 +134,7 @@ func (c *Container) start() error {
 	}
 	s := p.state
 	c.mu.Unlock()
+	p.streams.Started()
 	if s.Status != wire.Running {
 		return nil
 	}

@@ -15,8 +15,7 @@ import (
 // read. tty is the pty's master, nil when it was lost. What the FIFOs hold,
 // and what the dead shim had taken from them but not logged, comes now.
 func Adopt(o Options, tty *os.File, stdin bool) (*Streams, error) {
-	s := &Streams{dir: o.Dir, io: o.IO}
-	s.hub.raw = o.IO.Terminal
+	s := newStreams(o)
 	err := s.openLog(func(c jsonlog.Config) (*jsonlog.Writer, error) {
 		return jsonlog.Resume(c, !o.IO.Terminal)
 	})
@@ -63,7 +62,7 @@ func (s *Streams) reopen(o Options, stdin bool) error {
 
 // Ended are the streams of a process that has ended.
 func Ended() *Streams {
-	s := &Streams{}
+	s := newStreams(Options{})
 	s.hub.end()
 	return s
 }

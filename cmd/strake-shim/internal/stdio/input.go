@@ -18,6 +18,10 @@ type input struct {
 	tty    bool
 	once   bool
 	closes func() // called once, after f was closed
+	// open is closed when a terminal may be written to: not before the process
+	// was started, for until then a Ctrl-C would interrupt the OCI runtime's own
+	// process that waits in its place. nil: at once.
+	open chan struct{}
 
 	mu   sync.Mutex // guards shut
 	shut bool
@@ -30,6 +34,9 @@ func (in *input) copy(conn *os.File) error {
 	for {
 		n, rerr := conn.Read(buf)
 		if n > 0 {
+			if in.open != nil {
+				<-in.open
+			}
 			if _, err := in.f.Write(buf[:n]); err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/strakehq/strake/cmd/strake-shim/internal/jsonlog"
@@ -12,15 +13,17 @@ import (
 
 // Streams are the standard streams of one process.
 type Streams struct {
-	dir     string
-	io      wire.IO
-	hub     hub
-	in      *input
-	tty     *os.File
-	log     *jsonlog.Writer
-	outs    []*output
-	child   [3]*os.File
-	console *Console
+	dir      string
+	io       wire.IO
+	hub      hub
+	in       *input
+	tty      *os.File
+	log      *jsonlog.Writer
+	outs     []*output
+	child    [3]*os.File
+	console  *Console
+	started  chan struct{} // closed by Started
+	starting sync.Once
 }
 
 // Options describe the streams of a process.
@@ -34,10 +37,15 @@ type Options struct {
 	StdinClosed func()
 }
 
+func newStreams(o Options) *Streams {
+	s := &Streams{dir: o.Dir, io: o.IO, started: make(chan struct{})}
+	s.hub.raw = o.IO.Terminal
+	return s
+}
+
 // New makes the streams of a process that is to be started.
 func New(o Options) (*Streams, error) {
-	s := &Streams{dir: o.Dir, io: o.IO}
-	s.hub.raw = o.IO.Terminal
+	s := newStreams(o)
 	err := s.openLog(jsonlog.Open)
 	if err == nil {
 		if o.IO.Terminal {
@@ -149,9 +157,13 @@ func (s *Streams) Run() error {
 	return nil
 }
 
+// Started lets a terminal's input through, which was held until now. It may be
+// called more than once.
+func (s *Streams) Started() { s.starting.Do(func() { close(s.started) }) }
+
 func (s *Streams) useTTY(tty *os.File) error {
 	s.tty = tty
-	s.in = &input{f: tty, tty: true}
+	s.in = &input{f: tty, tty: true, open: s.started}
 	s.hub.setInput(s.in)
 	s.outs = append(s.outs, newOutput(s, jsonlog.Stdout, newPlain(tty)))
 	if s.io.Width == 0 && s.io.Height == 0 {
@@ -175,6 +187,7 @@ func (s *Streams) Discard() error {
 	for _, o := range s.outs {
 		err = errors.Join(err, o.src.close())
 	}
+	s.Started()
 	s.hub.end()
 	return errors.Join(err, s.close())
 }
@@ -204,6 +217,7 @@ func (s *Streams) close() (err error) {
 // logged and queued for clients. What other processes still write is taken
 // for as long as grace.
 func (s *Streams) Finish(grace time.Duration) error {
+	s.Started() // or clients would wait with what nobody will read
 	s.hub.hurry()
 	for _, o := range s.outs {
 		o.ending.Store(true)
