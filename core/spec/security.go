@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
-	"github.com/moby/profiles/seccomp"
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // security is a container's --security-opt, parsed.
@@ -78,44 +76,4 @@ func flag(name, v string) (bool, error) {
 		return false, fmt.Errorf("invalid --security-opt: %s=%s is neither true nor false: %w", name, v, errdefs.ErrInvalidArgument)
 	}
 	return on, nil
-}
-
-// seccomp returns the filter for a profile and a set of capabilities; nil for
-// none.
-func (b *Builder) seccomp(s security, privileged bool, caps []string) (*specs.LinuxSeccomp, error) {
-	if s.seccomp == unconfined || s.seccomp == "" && privileged {
-		return nil, nil
-	}
-	key := s.seccomp + "\x00" + join(caps)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if f, ok := b.filters[key]; ok {
-		return f, nil
-	}
-	f, err := makeFilter(s.seccomp, caps)
-	if err != nil {
-		return nil, err
-	}
-	if len(b.filters) >= 64 { // profiles come from clients: bounded
-		clear(b.filters)
-	}
-	b.filters[key] = f
-	return f, nil
-}
-
-func makeFilter(profile string, caps []string) (*specs.LinuxSeccomp, error) {
-	// The profile's conditions ask for the bounding set.
-	rs := &specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: caps}}}
-	if profile == "" {
-		f, err := seccomp.GetDefaultProfile(rs)
-		if err != nil {
-			return nil, fmt.Errorf("seccomp: default profile: %w", err)
-		}
-		return f, nil
-	}
-	f, err := seccomp.LoadProfile(profile, rs)
-	if err != nil {
-		return nil, fmt.Errorf("seccomp: profile: %w: %w", err, errdefs.ErrInvalidArgument)
-	}
-	return f, nil
 }

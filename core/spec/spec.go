@@ -47,12 +47,12 @@ type Input struct {
 type Builder struct {
 	machine Machine
 	mu      sync.Mutex
-	filters map[string]*specs.LinuxSeccomp // guarded by mu; keyed by profile and capabilities
+	filters map[string]filter // guarded by mu; keyed by profile and capabilities
 }
 
 // NewBuilder makes a Builder for the machine.
 func NewBuilder(m Machine) *Builder {
-	return &Builder{machine: m, filters: map[string]*specs.LinuxSeccomp{}}
+	return &Builder{machine: m, filters: map[string]filter{}}
 }
 
 // Build makes the specification. The second result are warnings for people.
@@ -87,8 +87,7 @@ func (b *Builder) Build(in Input) (*specs.Spec, []string, error) {
 	if s.Process.Capabilities, err = capabilities(in.Host, b.machine.Capabilities); err != nil {
 		return nil, nil, err
 	}
-	s.Linux.Seccomp, err = b.seccomp(sec, in.Host.Privileged, s.Process.Capabilities.Bounding)
-	return s, warnings, err
+	return s, warnings, b.filter(s, sec, in.Host.Privileged, s.Process.Capabilities.Bounding)
 }
 
 // paths applies the overrides of masked and read-only paths.

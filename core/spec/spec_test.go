@@ -16,6 +16,7 @@ import (
 	"github.com/moby/moby/api/types/mount"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/strakehq/strake/core/seccomp"
 	"github.com/strakehq/strake/core/spec"
 )
 
@@ -106,6 +107,10 @@ func TestSpecifications(t *testing.T) {
 				t.Errorf("seccomp filter: %v", s.Linux.Seccomp != nil)
 			}
 			s.Linux.Seccomp = nil // the profile's own, and the kernel's
+			if (s.Annotations[seccomp.Annotation] == "") != in.Host.Privileged {
+				t.Errorf("compiled filter: %q", s.Annotations[seccomp.Annotation])
+			}
+			delete(s.Annotations, seccomp.Annotation)
 			if in.Host.Privileged {
 				if len(s.Linux.Devices) == 0 {
 					t.Error("no devices of the host")
