@@ -216,7 +216,10 @@ func (j *job) apply(ctx context.Context, i int, key storage.SnapshotKey, plain i
 		}
 	}()
 	if err := j.applyTar(ctx, i, key, tar); err != nil {
-		return errors.Join(tar.err, err)
+		if tar.err != nil { // the driver says the same in other words
+			return tar.err
+		}
+		return err
 	}
 	if _, err := io.Copy(io.Discard, tar); err != nil { // what may follow the tar's end
 		return err
