@@ -11,6 +11,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 GO       ?= go
 LDFLAGS  := -s -w -X github.com/strakehq/strake/sdk/version.Version=$(VERSION)
 GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+FAULTY   := $(BUILD)/faults
 
 GOLANGCI_VERSION := v2.15.0
 BUF_VERSION      := v1.75.0
@@ -33,6 +34,15 @@ build: ## build all programs into bin/
 	@for p in $(PROGRAMS); do \
 		name=$$(basename $$p); case $$p in plugins/*) name=strake-$$name;; esac; \
 		ln -f $(BUILD)/out/$$(basename $$p) $(BIN)/$$name; \
+	done
+
+.PHONY: build-faults
+build-faults: # the programs that the crash tests disturb, with points to do so
+	@mkdir -p $(FAULTY)/out
+	@$(GOBUILD) -tags faults -o $(FAULTY)/out/ $(addprefix ./,$(filter-out cmd/strake-conformance plugins/examples/%,$(PROGRAMS)))
+	@for p in $(filter-out cmd/strake-conformance plugins/examples/%,$(PROGRAMS)); do \
+		name=$$(basename $$p); case $$p in plugins/*) name=strake-$$name;; esac; \
+		ln -f $(FAULTY)/out/$$(basename $$p) $(FAULTY)/$$name; \
 	done
 
 .PHONY: install

@@ -15,6 +15,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/strakehq/strake/core/spec"
+	"github.com/strakehq/strake/sdk/mishap"
 )
 
 // The files that a container gets from the daemon.
@@ -216,5 +217,6 @@ func (m *Manager) writeSpec(r record, s *specs.Spec) error {
 	if err := os.WriteFile(m.file(r.ID, "config.json"), b, 0o600); err != nil {
 		return fmt.Errorf("container %s: specification: %w", short(r.ID), err)
 	}
+	mishap.Hit(mishap.ContainerBundle)
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	apinetwork "github.com/moby/moby/api/types/network"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/strakehq/strake/sdk/mishap"
 	sdkmount "github.com/strakehq/strake/sdk/mount"
 	"github.com/strakehq/strake/sdk/storage"
 	"github.com/strakehq/strake/sdk/trace"
@@ -289,6 +290,7 @@ func (m *Manager) furnish(ctx context.Context, rec *record, u *undo) (rootfs []s
 	err = m.useVolumes(ctx, rec)
 	if err == nil {
 		err = os.MkdirAll(m.file(rec.ID, "rootfs"), 0o710) // where the shim mounts
+		mishap.Hit(mishap.ContainerDir)
 	}
 	if err == nil {
 		err = m.save(*rec)

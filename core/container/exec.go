@@ -18,6 +18,7 @@ import (
 
 	"github.com/strakehq/strake/core/api/containers"
 	"github.com/strakehq/strake/core/spec"
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/runtime"
 )
 
@@ -183,6 +184,7 @@ func (m *Manager) runExec(ctx context.Context, u *unit, rec record, e *execution
 		m.execFailed(u, e, code)
 		return nil, refuse(errdefs.ErrInvalidArgument, "OCI runtime exec failed: %s", plain(err, rec.ID))
 	}
+	mishap.Hit(mishap.ExecStarted)
 	u.mu.Lock()
 	e.running, e.pid = e.code == nil, st.Pid
 	u.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/runtime"
 )
 
@@ -190,6 +191,7 @@ func (m *Manager) restartLater(u *unit, pause time.Duration) {
 	u.mu.Lock()
 	u.cancelRestart = cancel
 	u.mu.Unlock()
+	mishap.Hit(mishap.RestartScheduled)
 	m.spawn(func(context.Context) {
 		defer cancel()
 		t := time.NewTimer(pause)
@@ -198,6 +200,11 @@ func (m *Manager) restartLater(u *unit, pause time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.settled:
 		}
 		if u.acquire(ctx) != nil {
 			return

@@ -71,6 +71,10 @@ type Manager struct {
 	ctx    context.Context //nolint:containedctx // the manager's own life, not a caller's
 	cancel context.CancelFunc
 	group  sync.WaitGroup
+	// settled is closed when Recover has removed what belongs to nobody: until
+	// then nothing is started, or it would be taken for that.
+	settled     chan struct{}
+	settledOnce sync.Once
 	// watching are the runtime drivers whose events are followed.
 	watching map[string]bool // guarded by mu
 }
@@ -89,6 +93,7 @@ func New(cfg Config) (*Manager, error) {
 		cfg: cfg, log: cfg.Log, boot: cfg.Store.BootID(),
 		records: store.NewTable[record]("containers"), table: transitions(), users: newUserCache(),
 		units: map[string]*unit{}, names: map[string]string{}, execs: map[string]*unit{}, watching: map[string]bool{},
+		settled: make(chan struct{}),
 	}
 	if cfg.Machine == nil {
 		m.machine = spec.Detect()

@@ -41,6 +41,7 @@ func (m *Manager) Recover(ctx context.Context) error {
 	if err := m.collect(ctx); err != nil {
 		m.log.Warn("collect leftovers", "err", err)
 	}
+	m.settledOnce.Do(func() { close(m.settled) })
 	for _, u := range m.all() {
 		m.follow(u.get())
 	}

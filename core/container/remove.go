@@ -17,6 +17,7 @@ import (
 	"github.com/strakehq/strake/core/api/containers"
 	"github.com/strakehq/strake/core/filter"
 	"github.com/strakehq/strake/core/store"
+	"github.com/strakehq/strake/sdk/mishap"
 )
 
 // Remove implements containers.Lifecycle.
@@ -25,25 +26,41 @@ func (m *Manager) Remove(ctx context.Context, ref string, o containers.RemoveOpt
 	if err != nil {
 		return err
 	}
-	if o.Force && active(u.get().Run.Status) {
-		if err := m.killForRemoval(ctx, u); err != nil {
-			return err
-		}
-	}
-	if err := u.acquire(ctx); err != nil {
+	gone, err := m.still(ctx, u, o.Force)
+	if gone || err != nil { // by itself, after the kill
 		return err
 	}
 	defer u.release()
-	u.mu.Lock()
-	gone := u.removed
-	u.mu.Unlock()
-	if gone { // by itself, after the kill
-		return nil
-	}
 	if _, err := m.allows(u, opRemove); err != nil {
 		return classedf(err, "cannot remove container %q: %v", u.get().Name, err)
 	}
 	return m.remove(ctx, u, o.Volumes)
+}
+
+// still takes the lock of a container that is to be removed; with force, of one
+// that runs no more. A restart policy may start it between the look and the
+// lock: then it is killed once more, after which no policy holds.
+func (m *Manager) still(ctx context.Context, u *unit, force bool) (gone bool, err error) {
+	for {
+		if force && active(u.get().Run.Status) {
+			if err := m.killForRemoval(ctx, u); err != nil {
+				return false, err
+			}
+		}
+		if err := u.acquire(ctx); err != nil {
+			return false, err
+		}
+		u.mu.Lock()
+		gone, runs := u.removed, active(u.rec.Run.Status)
+		u.mu.Unlock()
+		if !gone && (!force || !runs) {
+			return false, nil
+		}
+		u.release()
+		if gone {
+			return true, nil
+		}
+	}
 }
 
 func (m *Manager) killForRemoval(ctx context.Context, u *unit) error {
@@ -96,7 +113,9 @@ func (m *Manager) clear(ctx context.Context, u *unit, r record, volumes bool) er
 	snapshot := make(chan error, 1)
 	go func() { snapshot <- m.cfg.Drivers.Storage().Remove(ctx, r.snapshotKey()) }()
 	err := m.cfg.Store.Update(func(tx *store.Tx) error { return m.records.Delete(tx, r.ID) })
-	return errors.Join(err, m.cfg.Volumes.Release(ctx, r.ID, volumes), os.RemoveAll(m.dir(r.ID)), <-snapshot)
+	err = errors.Join(err, m.cfg.Volumes.Release(ctx, r.ID, volumes), os.RemoveAll(m.dir(r.ID)))
+	mishap.Hit(mishap.ContainerErased)
+	return errors.Join(err, <-snapshot)
 }
 
 // drop forgets a container and tells those who wait for it.

@@ -29,6 +29,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/strakehq/strake/core/content/keylock"
+	"github.com/strakehq/strake/sdk/mishap"
 )
 
 // Store is a directory of blobs. It is safe for concurrent use within one
@@ -202,6 +203,7 @@ func (s *Store) Flush(ctx context.Context) error {
 	if err := s.syncfs(); err != nil {
 		return fmt.Errorf("content store: %w", err)
 	}
+	mishap.Hit(mishap.BlobsSynced)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -215,6 +217,7 @@ func (s *Store) Flush(ctx context.Context) error {
 		if err := os.Rename(f, filepath.Join(to, filepath.Base(f))); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("content store: %w", err)
 		}
+		mishap.Hit(mishap.BlobsMoved)
 	}
 	for d := range dirs {
 		if err := syncDir(d); err != nil {
@@ -251,7 +254,8 @@ type Collected struct {
 }
 
 // Collect removes every blob for which keep is false, and what ended writers
-// left more than partialAge ago. Blobs that are being written stay.
+// left of such blobs, or left more than partialAge ago. Blobs that are being
+// written stay.
 func (s *Store) Collect(ctx context.Context, keep func(digest.Digest) bool, partialAge time.Duration) (Collected, error) {
 	var c Collected
 	var errs []error
@@ -274,6 +278,7 @@ func (s *Store) Collect(ctx context.Context, keep func(digest.Digest) bool, part
 			}
 			switch {
 			case err == nil:
+				mishap.Hit(mishap.BlobRemoved)
 				c.Blobs = append(c.Blobs, d)
 				c.Bytes += i.Size()
 			case !errors.Is(err, fs.ErrNotExist):
@@ -281,11 +286,11 @@ func (s *Store) Collect(ctx context.Context, keep func(digest.Digest) bool, part
 			}
 		}
 	}
-	errs = append(errs, s.sweepPartial(partialAge))
+	errs = append(errs, s.sweepPartial(keep, partialAge))
 	return c, errors.Join(errs...)
 }
 
-func (s *Store) sweepPartial(age time.Duration) error {
+func (s *Store) sweepPartial(keep func(digest.Digest) bool, age time.Duration) error {
 	files, err := os.ReadDir(filepath.Join(s.dir, ingestDir))
 	if err != nil {
 		return err
@@ -297,7 +302,8 @@ func (s *Store) sweepPartial(age time.Duration) error {
 		if !free {
 			continue
 		}
-		if i, err := f.Info(); err == nil && time.Since(i.ModTime()) >= age {
+		wanted := strings.HasPrefix(f.Name(), draftPrefix) || keep(digest.NewDigestFromEncoded(digest.Algorithm(algorithm), hex))
+		if i, err := f.Info(); err == nil && (!wanted || time.Since(i.ModTime()) >= age) {
 			errs = append(errs, os.Remove(filepath.Join(s.dir, ingestDir, f.Name())))
 		}
 		unlock()

@@ -233,6 +233,29 @@ func TestCollectKeepsWhatItIsTold(t *testing.T) {
 	}
 }
 
+// What a pull had fetched when the daemon was killed stayed for a day, also after
+// a prune had ended the lease that held it.
+func TestCollectRemovesTheRestsOfWhatNobodyWants(t *testing.T) {
+	s := open(t, t.TempDir(), "boot")
+	for _, text := range []string{"wanted", "given up"} {
+		i, err := s.Ingest(t.Context(), of(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := i.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wanted := of("wanted").Digest
+	if _, err := s.Collect(t.Context(), func(d digest.Digest) bool { return d == wanted }, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(filepath.Join(s.dir, ingestDir))
+	if err != nil || len(files) != 1 || files[0].Name() != "sha256-"+wanted.Encoded() {
+		t.Errorf("left: %v, error %v", files, err)
+	}
+}
+
 func TestDraftsGetTheirDigestAtTheEnd(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, "boot")

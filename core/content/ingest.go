@@ -12,6 +12,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/strakehq/strake/sdk/mishap"
 )
 
 // Ingest is the one writer of a blob. It is for one goroutine.
@@ -112,9 +114,11 @@ func (i *Ingest) Commit() error {
 	if err := i.file.Close(); err != nil {
 		return fmt.Errorf("blob %s: %w", i.desc.Digest, err)
 	}
+	mishap.Hit(mishap.BlobWritten)
 	if err := os.Rename(from, i.store.blobPath(stagedDir, i.desc.Digest)); err != nil {
 		return fmt.Errorf("blob %s: commit: %w", i.desc.Digest, err)
 	}
+	mishap.Hit(mishap.BlobStaged)
 	return nil
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/strakehq/strake/core/image"
 	"github.com/strakehq/strake/core/system"
 	"github.com/strakehq/strake/core/trace"
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/version"
 
 	sdk "github.com/strakehq/strake/sdk/driver"
@@ -50,9 +51,11 @@ func (e *Engine) recover(ctx context.Context) error {
 	if err := e.volumes.Collect(ctx, e.containers.Exists); err != nil {
 		e.log.Warn("volumes of lost containers are not all released", "err", err)
 	}
+	mishap.Hit(mishap.Recovering)
 	if err := e.containers.Recover(ctx); err != nil {
 		return err
 	}
+	mishap.Hit(mishap.Recovered)
 	e.images.Collector().AddSource(snapshots{e.containers})
 	return nil
 }

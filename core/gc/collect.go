@@ -18,6 +18,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/strakehq/strake/core/content"
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/storage"
 	"github.com/strakehq/strake/sdk/trace"
 )
@@ -116,6 +117,7 @@ func (c *Collector) Collect(ctx context.Context) (rep Report, err error) {
 	if err != nil {
 		return rep, fmt.Errorf("collect garbage: %w", err)
 	}
+	mishap.Hit(mishap.GarbageMarked)
 	var serr, cerr error
 	rep.Snapshots, serr = c.storage.Storage().Collect(ctx, snapshots)
 	got, cerr := c.content.Collect(ctx, func(d digest.Digest) bool { return blobs[d] }, partialAge)

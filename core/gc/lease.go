@@ -13,6 +13,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/storage"
 )
 
@@ -158,6 +159,7 @@ func (l *Leases) drop(id string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("lease: %w", err)
 	}
+	mishap.Hit(mishap.LeaseDropped)
 	return nil
 }
 
@@ -170,5 +172,6 @@ func (le *Lease) save() error {
 	if err != nil {
 		return fmt.Errorf("lease %s: %w", le.rec.Name, err)
 	}
+	mishap.Hit(mishap.LeaseSaved)
 	return nil
 }

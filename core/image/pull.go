@@ -19,6 +19,7 @@ import (
 
 	"github.com/strakehq/strake/core/api/images"
 	"github.com/strakehq/strake/core/gc"
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/registry"
 	"github.com/strakehq/strake/sdk/trace"
 )
@@ -159,6 +160,7 @@ func (p *pull) run(ctx context.Context) (fresh bool, err error) {
 	if err := p.s.sync(ctx); err != nil {
 		return false, fmt.Errorf("%s: pull: %w", reference.FamiliarString(p.ref), err)
 	}
+	mishap.Hit(mishap.LayersSynced)
 	return p.record(progress.changed())
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/moby/moby/api/types/network"
 
 	"github.com/strakehq/strake/core/container"
+	"github.com/strakehq/strake/sdk/mishap"
 	sdk "github.com/strakehq/strake/sdk/network"
 )
 
@@ -112,13 +113,18 @@ func (f files) write(a *attachment) error {
 	if err := os.WriteFile(aside, data, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(aside, f.path(a.ID))
+	if err := os.Rename(aside, f.path(a.ID)); err != nil {
+		return err
+	}
+	mishap.Hit(mishap.AttachmentNoted)
+	return nil
 }
 
 func (f files) remove(id string) error {
 	if err := os.Remove(f.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	mishap.Hit(mishap.AttachmentGone)
 	return nil
 }
 

@@ -11,6 +11,8 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/strakehq/strake/sdk/mishap"
 )
 
 // pins keeps network namespaces alive by bind mounts in a directory.
@@ -64,6 +66,7 @@ func (p pins) make(id string) error {
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("network namespace %s: %w", path, err)
 	}
+	mishap.Hit(mishap.NetNSFile)
 	done := make(chan error, 1)
 	go func() {
 		// The thread is of the new namespace from now on. It is never
@@ -91,6 +94,7 @@ func newNetNS(path string) error {
 	if err := unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("pin: %w", err)
 	}
+	mishap.Hit(mishap.NetNSPinned)
 	return nil
 }
 
@@ -105,6 +109,7 @@ func (p pins) remove(id string) error {
 	if err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: not mounted
 		return fmt.Errorf("network namespace %s: unpin: %w", path, err)
 	}
+	mishap.Hit(mishap.NetNSUnpinned)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("network namespace %s: remove: %w", path, err)
 	}

@@ -19,6 +19,8 @@ import (
 	"github.com/containerd/errdefs"
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/strakehq/strake/sdk/mishap"
 )
 
 // Migration turns the records of the schema before it into those of its own.
@@ -32,7 +34,10 @@ type Store struct {
 }
 
 // Tx is a transaction over all tables.
-type Tx struct{ tx *bolt.Tx }
+type Tx struct {
+	tx    *bolt.Tx
+	trail mishap.Trail
+}
 
 var metaBucket = []byte("meta")
 
@@ -91,12 +96,22 @@ func (s *Store) BootID() string { return s.boot }
 // Update runs f in a write transaction, durable when Update returns nil. When f
 // fails, nothing is changed.
 func (s *Store) Update(f func(*Tx) error) error {
-	return s.db.Update(func(tx *bolt.Tx) error { return f(&Tx{tx}) })
+	var trail mishap.Trail
+	err := s.db.Update(func(tx *bolt.Tx) error {
+		t := &Tx{tx: tx}
+		err := f(t)
+		trail = t.trail
+		return err
+	})
+	if err == nil {
+		trail.Committed()
+	}
+	return err
 }
 
 // View runs f in a read transaction.
 func (s *Store) View(f func(*Tx) error) error {
-	return s.db.View(func(tx *bolt.Tx) error { return f(&Tx{tx}) })
+	return s.db.View(func(tx *bolt.Tx) error { return f(&Tx{tx: tx}) })
 }
 
 // Table is a named set of records of one type.
@@ -115,7 +130,11 @@ func (t Table[T]) Put(tx *Tx, key string, v T) error {
 	if err != nil {
 		return fmt.Errorf("%s %s: put: %w", t.name, key, err)
 	}
-	return b.Put([]byte(key), data)
+	if err := b.Put([]byte(key), data); err != nil {
+		return err
+	}
+	tx.trail.Touch(string(t.name))
+	return nil
 }
 
 // Get reads a record; ErrNotFound when there is none.
@@ -135,6 +154,7 @@ func (t Table[T]) Get(tx *Tx, key string) (v T, err error) {
 // Delete removes a record; one that is gone is no error.
 func (t Table[T]) Delete(tx *Tx, key string) error {
 	if b := tx.tx.Bucket(t.name); b != nil {
+		tx.trail.Touch(string(t.name))
 		return b.Delete([]byte(key))
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/strakehq/strake/core/content"
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/storage"
 )
 
@@ -149,6 +150,7 @@ func copyTo(ctx context.Context, to *pipe, r io.Reader, progress func(int64), w 
 				}
 			}
 			progress(total)
+			mishap.Hit(mishap.LayerStreaming)
 			if to != nil && !to.send(buf[:n]) {
 				to = nil // the tar has ended: the rest still belongs to the blob
 				buf = make([]byte, chunkSize)

@@ -16,7 +16,6 @@ import (
 	"github.com/moby/moby/api/types/volume"
 
 	"github.com/strakehq/strake/core/filter"
-	"github.com/strakehq/strake/core/store"
 )
 
 // Remove implements volumes.Backend. With force, one that is gone is no
@@ -42,18 +41,12 @@ func (m *Manager) discard(name string, force bool) (trash []string, err error) {
 	return m.forget([]record{rec})
 }
 
-// forget removes records, then moves directories away. It is called with mu held.
+// forget removes volumes. It is called with mu held.
 func (m *Manager) forget(drop []record) (trash []string, err error) {
-	err = m.cfg.Store.Update(func(tx *store.Tx) (err error) {
-		for _, r := range drop {
-			err = errors.Join(err, m.table.Delete(tx, r.Name))
-		}
-		return err
-	})
-	if err != nil {
+	if trash, err = m.erase(drop, nil); err != nil {
 		return nil, fmt.Errorf("volumes: remove: %w", err)
 	}
-	return m.erase(drop)
+	return trash, nil
 }
 
 // Prune implements volumes.Backend. It removes unused anonymous volumes, with

@@ -22,6 +22,7 @@ import (
 	"github.com/strakehq/strake/core/api/volumes"
 	"github.com/strakehq/strake/core/container"
 	"github.com/strakehq/strake/core/store"
+	"github.com/strakehq/strake/sdk/mishap"
 )
 
 // Local is the name of the only driver.
@@ -118,6 +119,7 @@ func (m *Manager) ensure(name, driver string, opts, labels map[string]string, us
 		if err := os.MkdirAll(m.path(rec.Name), 0o755); err != nil { //nolint:gosec // containers' users enter it
 			return record{}, fmt.Errorf("volume %s: create: %w", rec.Name, err)
 		}
+		mishap.Hit(mishap.VolumeDir)
 	} else if len(opts) > 0 && !maps.Equal(opts, rec.Options) {
 		return record{}, fmt.Errorf("volume %s: exists with other options, remove it first: %w", name, errdefs.ErrConflict)
 	}

@@ -199,3 +199,53 @@ func TestCollectReleasesWhatTheDeadUsed(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A daemon that died between the record and the directory left the content, which
+// the next volume of that name would have had.
+func TestARemovalThatWasCutShortIsCompleted(t *testing.T) {
+	dir := t.TempDir()
+	m, shut := newManager(t, dir)
+	ctx := t.Context()
+	v, err := m.Create(ctx, api.CreateRequest{Name: "secrets"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(v.Mountpoint, "key"), []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// As Remove leaves it when it is killed before its transaction.
+	home := filepath.Dir(v.Mountpoint)
+	if err := os.Rename(home, filepath.Join(dir, "volumes", ".trash-0a1b-secrets")); err != nil {
+		t.Fatal(err)
+	}
+	shut()
+	m, shut = newManager(t, dir)
+	defer shut()
+	if err := m.Collect(ctx, func(string) bool { return true }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Inspect(ctx, "secrets"); !errdefs.IsNotFound(err) {
+		t.Errorf("the volume is there: %v", err)
+	}
+	if left, err := os.ReadDir(filepath.Join(dir, "volumes")); err != nil || len(left) != 0 {
+		t.Errorf("left: %v %v", left, err)
+	}
+}
+
+func TestADirectoryThatNeverBecameAVolumeGoesUnlessItHoldsSomething(t *testing.T) {
+	dir := t.TempDir()
+	m, shut := newManager(t, dir)
+	defer shut()
+	for _, d := range []string{"volumes/empty/_data", "volumes/full/_data/file"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Collect(t.Context(), func(string) bool { return true }); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(filepath.Join(dir, "volumes"))
+	if err != nil || len(left) != 1 || left[0].Name() != "full" {
+		t.Errorf("left: %v %v", left, err)
+	}
+}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/strakehq/strake/sdk/mishap"
 )
 
 const (
@@ -137,6 +139,7 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	if err := u.admit(h); err != nil {
 		return err
 	}
+	mishap.Hit(mishap.LayerEntry)
 	if err := u.dirs.sweep(); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/strakehq/strake/sdk/internal/peercred"
 	"github.com/strakehq/strake/sdk/internal/rpcerr"
 	"github.com/strakehq/strake/sdk/internal/rpctrace"
+	"github.com/strakehq/strake/sdk/mishap"
 )
 
 // ErrLost is the error, of class errdefs.ErrUnavailable, of calls whose
@@ -57,6 +58,8 @@ func (t Timeouts) unary(ctx context.Context, method string, req, reply any, cc *
 		ctx, cancel = context.WithTimeout(ctx, t.of(method))
 		defer cancel()
 	}
+	mishap.Call(method, mishap.Before)
+	defer mishap.Call(method, mishap.After)
 	return next(ctx, method, req, reply, cc, opts...)
 }
 

@@ -16,6 +16,8 @@ import (
 
 	goplugin "github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
+
+	"github.com/strakehq/strake/sdk/mishap"
 )
 
 // process runs a driver's binary for go-plugin, whose own runner would leave
@@ -39,6 +41,7 @@ func newProcess(c LaunchConfig, dir string, env []string) *process {
 	cmd := exec.Command(c.Path, c.Args...) //nolint:noctx // its life is not that of a context
 	cmd.Env = append(environment(os.Environ()), c.Env...)
 	cmd.Env = append(cmd.Env, env...)
+	cmd.Env = append(cmd.Env, mishap.Env()...)
 	cmd.Env = append(cmd.Env, goplugin.EnvUnixSocketDir+"="+dir, envLifeline+"=stdin", envLogLevel+"="+c.Logger.GetLevel().String())
 	cmd.Dir = "/"
 	// Signals from a terminal are the host's to act on.

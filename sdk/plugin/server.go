@@ -14,6 +14,7 @@ import (
 	"github.com/strakehq/strake/sdk/internal/peercred"
 	"github.com/strakehq/strake/sdk/internal/rpcerr"
 	"github.com/strakehq/strake/sdk/internal/rpctrace"
+	"github.com/strakehq/strake/sdk/mishap"
 )
 
 // maxMessage bounds messages in both directions, in bytes.
@@ -48,6 +49,8 @@ func (g guard) unary(ctx context.Context, req any, i *grpc.UnaryServerInfo, next
 		g.recover(op, recover(), &err)
 		g.done(op, start, err)
 	}()
+	mishap.Serve(i.FullMethod, mishap.Before)
+	defer mishap.Serve(i.FullMethod, mishap.After)
 	return next(ctx, req)
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/shim/wire"
 )
 
@@ -106,7 +107,7 @@ func attributes(l Launch) *syscall.SysProcAttr {
 // environment has one processor do for the shim: it mostly sleeps, and each
 // more would cost memory.
 func environment() []string {
-	env := []string{"PATH=" + os.Getenv("PATH"), "GOMAXPROCS=1"}
+	env := append([]string{"PATH=" + os.Getenv("PATH"), "GOMAXPROCS=1"}, mishap.Env()...)
 	for _, k := range [...]string{"XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "GOCOVERDIR"} {
 		if v, ok := os.LookupEnv(k); ok {
 			env = append(env, k+"="+v)

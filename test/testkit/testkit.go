@@ -286,3 +286,16 @@ func (h *Host) Eventually(timeout time.Duration, what string, cond func() bool) 
 		}
 	}
 }
+
+// Lost says whether the daemon has died without Stop or Kill. It may be started
+// again then.
+func (h *Host) Lost() bool {
+	if h.daemon != nil && Alive(h.daemon.Process.Pid) {
+		return false
+	}
+	h.daemon = nil
+	return true
+}
+
+// Cgroup is the parent of all containers' cgroups.
+func (h *Host) Cgroup() string { return h.cgroup }

@@ -30,6 +30,9 @@ type Runtime struct {
 	CreateErr, StartErr, ExecErr error
 	// Block, if not nil, holds Kill until it is closed.
 	Block chan struct{}
+	// Creating and Collecting, if not nil, are called before Create and
+	// Collect do their work.
+	Creating, Collecting func()
 
 	mu       sync.Mutex
 	all      map[runtime.ContainerID]*process // guarded by mu
@@ -133,6 +136,9 @@ func (r *Runtime) find(id runtime.ContainerID, exec runtime.ExecID) (*process, e
 
 // Create implements runtime.Lifecycle.
 func (r *Runtime) Create(_ context.Context, q runtime.CreateRequest) (driver.Handle, runtime.State, error) {
+	if r.Creating != nil {
+		r.Creating()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.note("create", q.ID)
@@ -251,6 +257,9 @@ func (r *Runtime) Delete(_ context.Context, id runtime.ContainerID, _ bool) (*ru
 
 // Collect implements runtime.Lifecycle.
 func (r *Runtime) Collect(_ context.Context, keep []runtime.ContainerID) error {
+	if r.Collecting != nil {
+		r.Collecting()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	valid := map[runtime.ContainerID]bool{}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+
+	"github.com/strakehq/strake/sdk/mishap"
 )
 
 // Load reads a JSON file.
@@ -34,9 +36,11 @@ func store(path string, v any, durably bool) error {
 	if err := write(tmp, b, durably); err != nil {
 		return err
 	}
+	mishap.Hit(mishap.ShimStateAside)
 	if err := os.Rename(tmp, path); err != nil || !durably {
 		return err
 	}
+	mishap.Hit(mishap.ShimState)
 	return syncDir(filepath.Dir(path))
 }
 

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+
+	"github.com/strakehq/strake/sdk/mishap"
 )
 
 // rotate makes room for a new current file when the present one is full. The
@@ -24,6 +26,7 @@ func (w *Writer) rotate() {
 		w.fail(err)
 		return
 	}
+	mishap.Hit(mishap.ShimRotated)
 	w.pos.size = 0
 	w.journal.store(w.pos)
 }

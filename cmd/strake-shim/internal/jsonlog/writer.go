@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/strakehq/strake/cmd/strake-shim/internal/pages"
+	"github.com/strakehq/strake/sdk/mishap"
 )
 
 // Stream is one of the two streams that are logged.
@@ -188,9 +189,11 @@ func (w *Writer) flush(s Stream, taken int) {
 	} else {
 		w.pos.size += int64(n)
 	}
+	mishap.Hit(mishap.ShimLogWritten)
 	w.pos.taken[s] += int64(taken)
 	w.out = w.buf.Get()[:0]
 	w.journal.store(w.pos)
+	mishap.Hit(mishap.ShimLogNoted)
 }
 
 func (w *Writer) fail(err error) {

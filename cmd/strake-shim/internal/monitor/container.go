@@ -15,6 +15,7 @@ import (
 	"github.com/strakehq/strake/cmd/strake-shim/internal/oci"
 	"github.com/strakehq/strake/cmd/strake-shim/internal/reap"
 	"github.com/strakehq/strake/cmd/strake-shim/internal/stdio"
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/mount"
 	"github.com/strakehq/strake/sdk/shim/cgroup"
 	"github.com/strakehq/strake/sdk/shim/wire"
@@ -73,6 +74,7 @@ func (c *Container) create() error {
 	if err := c.span("mount rootfs", c.mount); err != nil {
 		return internal(fmt.Errorf("root file system: %w", err))
 	}
+	mishap.Hit(mishap.ShimMounted)
 	p := newProcess("", c.dir)
 	streams, err := stdio.New(stdio.Options{Dir: c.dir, IO: c.conf.IO, Console: c.socket(), StdinClosed: c.stdinClosed(p)})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/strakehq/strake/cmd/strake-shim/internal/stdio"
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/shim/wire"
 )
 
@@ -23,6 +24,7 @@ func (c *Container) exec(r wire.Request) (wire.Reply, error) {
 	if err != nil {
 		return wire.Reply{}, errors.Join(internal(err), os.RemoveAll(p.dir))
 	}
+	mishap.Hit(mishap.ShimExec)
 	err = c.span("runtime exec", func() error { return c.runExec(p) })
 	if err != nil {
 		return wire.Reply{Spans: c.takeSpans()}, errors.Join(asRuntime(err), p.streams.Discard(), os.RemoveAll(p.dir))
@@ -103,6 +105,7 @@ func (c *Container) deleteExec(id string) error {
 	if err := os.RemoveAll(p.dir); err != nil {
 		return internal(fmt.Errorf("exec %s: remove: %w", id, err))
 	}
+	mishap.Hit(mishap.ShimExecGone)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.execs, id)

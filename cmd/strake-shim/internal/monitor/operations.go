@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/strakehq/strake/cmd/strake-shim/internal/stdio"
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/shim/cgroup"
 	"github.com/strakehq/strake/sdk/shim/wire"
 )
@@ -128,6 +129,7 @@ func (c *Container) start() error {
 	}
 	c.mu.Lock()
 	p := c.init
+	mishap.Hit(mishap.ShimStarted)
 	p.state.StartedAt = time.Now()
 	if p.state.Status == wire.Created { // else it has ended already
 		p.state.Status = wire.Running

@@ -14,6 +14,7 @@ import (
 
 	"github.com/strakehq/strake/cmd/strake-shim/internal/reap"
 	"github.com/strakehq/strake/cmd/strake-shim/internal/stdio"
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/shim/wire"
 )
 
@@ -54,6 +55,7 @@ func (p *process) readPid() (int, error) {
 // output is logged and the status is on disk before anybody is told.
 func (c *Container) ended(p *process, s reap.Status) {
 	exit := wire.Exit{Code: s.Code, Known: s.Known, At: time.Now()}
+	mishap.Hit(mishap.ShimEnded)
 	close(p.gone)
 	<-c.ready
 	first := p.id == ""
@@ -63,10 +65,12 @@ func (c *Container) ended(p *process, s reap.Status) {
 	if err := p.streams.Finish(grace); err != nil {
 		note("process %q: output: %v", p.id, err)
 	}
+	mishap.Hit(mishap.ShimDrained)
 	exit.OOMKilled = first && c.oomKilled()
 	if err := wire.StoreDurably(filepath.Join(p.dir, wire.ExitFile), exit); err != nil {
 		note("process %q: store exit status: %v", p.id, err)
 	}
+	mishap.Hit(mishap.ShimExit)
 	c.mu.Lock()
 	p.state = wire.State{Status: wire.Stopped, StartedAt: p.state.StartedAt, Exit: &exit}
 	c.mu.Unlock()
@@ -112,6 +116,7 @@ func (c *Container) forget() {
 	g := c.group
 	c.mu.Unlock()
 	err := c.runtime.Delete(c.conf.ID, g)
+	mishap.Hit(mishap.ShimForgot)
 	c.mu.Lock()
 	c.deleteErr = err
 	c.mu.Unlock()

@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/strakehq/strake/cmd/strake-shim/internal/reap"
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/shim/wire"
 )
 
@@ -47,7 +48,10 @@ func (r *Runner) Run(stdio [3]*os.File, command string, args ...string) error {
 	if err != nil {
 		return &Error{command, err.Error()}
 	}
-	if s := <-ended; s.Code != 0 {
+	mishap.Hit(mishap.ShimRunning)
+	s := <-ended
+	mishap.Hit(mishap.ShimRan)
+	if s.Code != 0 {
 		return errors.Join(&Error{command, r.reason(log, command, s)}, remove(log))
 	}
 	return remove(log)

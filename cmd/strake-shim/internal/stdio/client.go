@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/strakehq/strake/cmd/strake-shim/internal/pages"
 	"github.com/strakehq/strake/sdk/shim/wire"
@@ -23,10 +24,11 @@ type client struct {
 	unbounded bool   // nobody waits for this client
 	ended     bool   // after the queue comes the end
 	gone      bool
+	listener  *os.File // until the client has come
 }
 
-func newClient(h *hub, want wire.Streams) *client {
-	c := &client{hub: h, want: want, mem: pages.New(2 * queueRoom)}
+func newClient(h *hub, want wire.Streams, l *os.File) *client {
+	c := &client{hub: h, want: want, mem: pages.New(2 * queueRoom), listener: l}
 	c.changed = sync.NewCond(&c.mu)
 	return c
 }
@@ -78,6 +80,16 @@ func (c *client) take() []byte {
 	return b
 }
 
+// await gives the client so long to come, unless it is there.
+func (c *client) await(d time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.listener == nil {
+		return nil
+	}
+	return c.listener.SetReadDeadline(after(d))
+}
+
 // serve waits for the connection and serves it to its end.
 func (c *client) serve(l *os.File, path string) {
 	conn, err := c.accept(l, path)
@@ -101,11 +113,8 @@ func (c *client) serve(l *os.File, path string) {
 }
 
 func (c *client) accept(l *os.File, path string) (*os.File, error) {
-	err := l.SetReadDeadline(after(connectWithin))
-	var conn *os.File
-	if err == nil {
-		conn, err = Accept(l)
-	}
+	conn, err := Accept(l)
+	c.set(func() { c.listener = nil })
 	if err := l.Close(); err != nil {
 		note("close listener: %v", err)
 	}

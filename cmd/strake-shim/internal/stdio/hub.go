@@ -12,6 +12,7 @@ import (
 // Times that a client is given.
 const (
 	connectWithin = time.Minute
+	comeNow       = 2 * time.Second // when all else is over
 	leaveWithin   = 10 * time.Second
 )
 
@@ -49,7 +50,10 @@ func (h *hub) attach(path string, want wire.Streams) error {
 	if h.ended {
 		return errors.Join(ErrEnded, l.Close(), os.Remove(path))
 	}
-	c := newClient(h, want)
+	c := newClient(h, want, l)
+	if err := c.await(connectWithin); err != nil {
+		return errors.Join(err, l.Close(), os.Remove(path))
+	}
 	h.clients = append(h.clients[:len(h.clients):len(h.clients)], c)
 	h.left.Add(1)
 	go c.serve(l, path)
@@ -97,6 +101,17 @@ func (h *hub) end() {
 	for _, c := range h.list() {
 		c.set(func() { c.ended = true })
 	}
+}
+
+// wait returns when all clients have left. One that was announced and never
+// came, since the daemon died meanwhile, is not awaited for long.
+func (h *hub) wait() {
+	for _, c := range h.list() {
+		if err := c.await(comeNow); err != nil {
+			note("client: set deadline: %v", err)
+		}
+	}
+	h.left.Wait()
 }
 
 func (h *hub) remove(c *client) {

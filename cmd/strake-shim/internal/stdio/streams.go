@@ -233,7 +233,7 @@ func (s *Streams) Finish(grace time.Duration) error {
 }
 
 // Clients waits until all clients have left.
-func (s *Streams) Clients() { s.hub.left.Wait() }
+func (s *Streams) Clients() { s.hub.wait() }
 
 // Attach makes a socket at path for one client.
 func (s *Streams) Attach(path string, want wire.Streams) error { return s.hub.attach(path, want) }

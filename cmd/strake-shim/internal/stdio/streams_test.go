@@ -119,3 +119,26 @@ func BenchmarkLog(b *testing.B) {
 	cpu := time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
 	b.ReportMetric(float64(b.N)*float64(len(chunk))/1e6/cpu.Seconds(), "MB/cpu-s")
 }
+
+// A daemon that died between the answer to an attach and the connection kept the
+// shim of a removed container alive for a minute.
+func TestAClientThatNeverCameIsNotAwaitedForLong(t *testing.T) {
+	s, files, dir := process(t, wire.IO{})
+	if err := s.Attach(filepath.Join(dir, "a"), wire.Streams{Stdout: true}); err != nil {
+		t.Fatal(err)
+	}
+	closeAll(t, files)
+	if err := s.Finish(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		s.Clients()
+	}()
+	select {
+	case <-left:
+	case <-time.After(connectWithin / 2):
+		t.Error("still waiting")
+	}
+}

@@ -12,6 +12,7 @@ import (
 	cnitypes "github.com/containernetworking/cni/pkg/types"
 
 	"github.com/strakehq/strake/plugins/net-bridge/internal/link"
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/network"
 	"github.com/strakehq/strake/sdk/trace"
 )
@@ -126,6 +127,7 @@ func (d *Driver) allocate(n *netState, r network.AttachRequest) (e *endpoint, wa
 	if err != nil {
 		return nil, false, err
 	}
+	mishap.Hit(mishap.BridgePortsTaken)
 	e = &endpoint{
 		Want: r, Ports: ports, Address: netip.PrefixFrom(addr, n.subnet().Prefix.Bits()), MAC: r.MAC,
 		Host: hostLink(d.owner, r.Endpoint), Boot: d.boot,

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/network"
 )
 
@@ -56,6 +57,7 @@ func (d *Driver) finish(ctx context.Context, e *endpoint) {
 	id := e.Want.Endpoint
 	d.forgetFlows(e)
 	err := d.deleteLink(ctx, e.Host)
+	mishap.Hit(mishap.BridgeUnlinked)
 	if err == nil {
 		err = d.forget(e)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/strakehq/strake/plugins/net-bridge/internal/ipam"
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/network"
 )
 
@@ -59,6 +60,7 @@ func (d *Driver) repair(ctx context.Context, n *netState) error {
 	if err := d.links.EnsureBridge(n.bridge()); err != nil {
 		return err
 	}
+	mishap.Hit(mishap.BridgeMade)
 	if err := d.rules.SetNetwork(ctx, n.Have.ID, n.rules()); err != nil {
 		return err
 	}

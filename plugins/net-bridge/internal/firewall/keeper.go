@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/network"
 )
 
@@ -66,9 +67,11 @@ func (k *Keeper) sync(ctx context.Context) error {
 	if !k.empty() {
 		put = func(ctx context.Context) error { return k.backend.Replace(ctx, k.rules()) }
 	}
+	mishap.Hit(mishap.BridgeRules)
 	if err := put(ctx); err != nil {
 		return err
 	}
+	mishap.Hit(mishap.BridgeRuled)
 	k.dirty = false
 	return nil
 }
@@ -110,7 +113,9 @@ func (k *Keeper) SetForwards(ctx context.Context, id network.EndpointID, fs []Fo
 		k.forwards[id] = slices.Clone(fs)
 	}
 	if !k.dirty {
+		mishap.Hit(mishap.BridgeRules)
 		err := k.backend.Change(ctx, fs, old)
+		mishap.Hit(mishap.BridgeRuled)
 		if err == nil {
 			return nil
 		}

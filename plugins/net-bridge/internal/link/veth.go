@@ -12,6 +12,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/strakehq/strake/sdk/mishap"
 )
 
 // Veth is a container's interface and the host's end of it.
@@ -67,12 +69,14 @@ func (l *Links) ensureVeth(v Veth, ns netns.NsHandle) error {
 			return fmt.Errorf("link %s (%s in %s): add: %w", v.Host, v.IfName, v.NetNS, err)
 		}
 	}
+	mishap.Hit(mishap.BridgeLink)
 	if err := l.setHost(v, host, bridge.Attrs().Index); err != nil {
 		return fmt.Errorf("link %s: %w", v.Host, err)
 	}
 	if err := setInside(v, inside, peer); err != nil {
 		return fmt.Errorf("interface %s in %s: %w", v.IfName, v.NetNS, err)
 	}
+	mishap.Hit(mishap.BridgeLinked)
 	return errors.Join(
 		awaitCarrier(l.host, host, v.Host),
 		awaitCarrier(inside, peer, v.IfName),

@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/strakehq/strake/sdk/mishap"
 )
 
 // Dir holds JSON records by key, one file each.
@@ -42,9 +44,11 @@ func (d Dir) Put(key string, v any) error {
 	if err := d.write(aside, data); err != nil {
 		return errors.Join(err, os.Remove(aside))
 	}
+	mishap.Hit(mishap.BridgeRecord)
 	if err := os.Rename(aside, name); err != nil {
 		return err
 	}
+	mishap.Hit(mishap.BridgeRecorded)
 	return d.syncDir()
 }
 
@@ -66,6 +70,7 @@ func (d Dir) write(name string, data []byte) (err error) {
 // Delete removes a record; one that is gone is no error.
 func (d Dir) Delete(key string) error {
 	err := os.Remove(filepath.Join(d.path, key+suffix))
+	mishap.Hit(mishap.BridgeForgot)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

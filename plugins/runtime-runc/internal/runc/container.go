@@ -17,6 +17,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/runtime"
 	"github.com/strakehq/strake/sdk/shim"
 	"github.com/strakehq/strake/sdk/shim/wire"
@@ -117,6 +118,7 @@ func (c *container) launch(ctx context.Context, adopt bool) error {
 	if err != nil {
 		return fmt.Errorf("container %s: %w", c.id, err)
 	}
+	mishap.Hit(mishap.RuncLaunched)
 	c.process, c.started = p, time.Time{}
 	if adopt {
 		c.started = time.Now()
@@ -250,6 +252,7 @@ func (c *container) call(ctx context.Context, r wire.Request) (wire.Reply, error
 		}
 		if r.Op == wire.OpReady || r.Op == wire.OpExec {
 			c.noteError("a death of the shim would lose output", c.hold(client, r.Exec, *reply.State))
+			mishap.Hit(mishap.RuncHeld)
 		}
 		return reply, nil
 	}

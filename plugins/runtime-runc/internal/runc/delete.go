@@ -13,6 +13,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/runtime"
 	"github.com/strakehq/strake/sdk/shim/cgroup"
 	"github.com/strakehq/strake/sdk/shim/wire"
@@ -52,7 +53,7 @@ func (d *Driver) Delete(ctx context.Context, id runtime.ContainerID, force bool)
 // discard ends and removes whatever there is of a container, shim included.
 func (c *container) discard(ctx context.Context) error {
 	c.gone.Store(true)
-	return errors.Join(killShims(c.dir), c.remove(ctx))
+	return errors.Join(killShimsOf(c.dir), c.remove(ctx))
 }
 
 // remove removes all that outlives the shim.
@@ -66,7 +67,10 @@ func (c *container) remove(ctx context.Context) error {
 	if err := c.keep.dropAll(); err != nil {
 		return err
 	}
-	err := errors.Join(deleteInRuntime(ctx, conf.Runtime, string(c.id)), removeCgroups(conf.Cgroup, string(c.id)))
+	err := deleteInRuntime(ctx, conf.Runtime, string(c.id))
+	mishap.Hit(mishap.RuncDeleted)
+	err = errors.Join(err, removeCgroups(conf.Cgroup, string(c.id)))
+	mishap.Hit(mishap.RuncCgroups)
 	if err != nil {
 		return fmt.Errorf("container %s: clean up: %w", c.id, err)
 	}
@@ -76,6 +80,7 @@ func (c *container) remove(ctx context.Context) error {
 	if err := os.RemoveAll(c.dir); err != nil {
 		return err
 	}
+	mishap.Hit(mishap.RuncErased)
 	c.d.events.forget(c.id, "")
 	c.d.drop(c.id)
 	return nil
@@ -118,55 +123,24 @@ func (d *Driver) Collect(ctx context.Context, keep []runtime.ContainerID) error 
 	for _, id := range keep {
 		kept[string(id)] = true
 	}
-	entries, err := os.ReadDir(s.dir)
+	// All of it is listed before any of it is removed: what is created
+	// meanwhile stays.
+	left, err := s.leftovers(kept)
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, e := range entries {
-		if !kept[e.Name()] {
-			errs = append(errs, d.reserve(s, runtime.ContainerID(e.Name())).discard(ctx))
+	for _, id := range left.containers {
+		errs = append(errs, d.reserve(s, id).discard(ctx))
+	}
+	errs = append(errs, killShims(left.shims))
+	for _, path := range left.sockets {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
 		}
 	}
-	return errors.Join(append(errs, killOrphans(s, kept), s.sweepSockets(kept), s.sweepRuntimes(ctx, kept))...)
-}
-
-// sweepSockets removes sockets of no container.
-func (s *setup) sweepSockets(kept map[string]bool) error {
-	prefixes := map[string]bool{}
-	for id := range kept {
-		prefixes[filepath.Base(s.socketPrefix(runtime.ContainerID(id)))] = true
+	for _, c := range left.remembered {
+		errs = append(errs, deleteInRuntime(ctx, c.runtime, c.id))
 	}
-	entries, err := os.ReadDir(s.sockets)
-	for _, e := range entries {
-		if prefix, _, _ := strings.Cut(e.Name(), "."); !prefixes[prefix] {
-			err = errors.Join(err, os.Remove(filepath.Join(s.sockets, e.Name())))
-		}
-	}
-	return err
-}
-
-// sweepRuntimes has OCI runtimes delete what they remember of no container.
-func (s *setup) sweepRuntimes(ctx context.Context, kept map[string]bool) error {
-	rt, err := s.ociRuntime("")
-	if err != nil {
-		return err
-	}
-	roots, err := os.ReadDir(filepath.Dir(rt.Root))
-	for _, r := range roots {
-		binary, lerr := lookPath(r.Name())
-		if lerr != nil {
-			binary = s.binary // its name differs only by path
-		}
-		of := wire.Runtime{Binary: binary, Root: filepath.Join(filepath.Dir(rt.Root), r.Name())}
-		of.Args = []string{"--root", of.Root}
-		ids, rerr := os.ReadDir(of.Root)
-		err = errors.Join(err, rerr)
-		for _, id := range ids {
-			if !kept[id.Name()] {
-				err = errors.Join(err, deleteInRuntime(ctx, of, id.Name()))
-			}
-		}
-	}
-	return err
+	return errors.Join(errs...)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/strakehq/strake/sdk/driver"
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/runtime"
 	"github.com/strakehq/strake/sdk/shim/wire"
 	"github.com/strakehq/strake/sdk/trace"
@@ -83,6 +84,7 @@ func (c *container) begin(ctx context.Context, r runtime.CreateRequest) (err err
 	if err := wire.Store(c.file(wire.ConfigFile), conf); err != nil {
 		return err
 	}
+	mishap.Hit(mishap.RuncConfig)
 	c.conf = conf
 	ctx, end := trace.Start(ctx, "start shim")
 	defer func() { end(err) }()

@@ -2,6 +2,7 @@ package runc
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -35,22 +36,19 @@ func shims() (map[int]string, error) {
 	return found, nil
 }
 
-// killShims kills the shims of a container.
-func killShims(dir string) error {
-	return killThose(func(d string) bool { return d == dir })
-}
-
-// killOrphans kills shims of containers that are not kept.
-func killOrphans(s *setup, kept map[string]bool) error {
-	return killThose(func(dir string) bool {
-		return filepath.Dir(dir) == s.dir && !kept[filepath.Base(dir)]
-	})
-}
-
-func killThose(those func(dir string) bool) error {
+// killShimsOf kills the shims of a container.
+func killShimsOf(dir string) error {
 	found, err := shims()
-	for pid, dir := range found {
-		if those(dir) {
+	maps.DeleteFunc(found, func(_ int, d string) bool { return d != dir })
+	return errors.Join(err, killShims(found))
+}
+
+// killShims kills those of the shims that are still there. A pid may be another
+// process's by now.
+func killShims(those map[int]string) error {
+	now, err := shims()
+	for pid, dir := range those {
+		if now[pid] == dir {
 			err = errors.Join(err, killProcess(pid))
 		}
 	}

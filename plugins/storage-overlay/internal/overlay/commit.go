@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/strakehq/strake/sdk/archive"
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/storage"
 )
 
@@ -82,6 +83,7 @@ func (s *store) seal(ctx context.Context, e snapshot, name storage.SnapshotKey, 
 	if err := s.settle(ctx, e); err != nil {
 		return err
 	}
+	mishap.Hit(mishap.SnapshotSettled)
 	var err error
 	if e.Opaque, err = isOpaque(dir + "/fs"); err != nil {
 		return err
@@ -100,6 +102,7 @@ func (s *store) seal(ctx context.Context, e snapshot, name storage.SnapshotKey, 
 	if err := e.write(dir); err != nil {
 		return err
 	}
+	mishap.Hit(mishap.SnapshotCommitted)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.byKey, key)
@@ -148,6 +151,7 @@ func (d *Driver) Sync(context.Context) error {
 	if err := unix.Syncfs(int(s.dir.Fd())); err != nil {
 		return fmt.Errorf("sync %s: %w", s.root, err)
 	}
+	mishap.Hit(mishap.SnapshotsSynced)
 	if err := s.writeSynced(seq); err != nil {
 		return fmt.Errorf("sync %s: %w", s.root, err)
 	}

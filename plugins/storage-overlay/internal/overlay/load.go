@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/storage"
 )
 
@@ -138,5 +139,6 @@ func (s *store) discard(n uint64) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	mishap.Hit(mishap.SnapshotDiscarded)
 	return err
 }

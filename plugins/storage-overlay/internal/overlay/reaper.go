@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/strakehq/strake/sdk/archive"
+	"github.com/strakehq/strake/sdk/mishap"
 )
 
 const (
@@ -98,6 +99,7 @@ func (r *reaper) empty(ctx context.Context) (retry <-chan time.Time) {
 			r.log.Error("cannot delete a removed snapshot", "dir", filepath.Join(r.trash, e.Name()), "err", err)
 			retry = time.After(retryTime)
 		}
+		mishap.Hit(mishap.TrashEmptied)
 		r.waiting.Add(-1)
 	}
 	return retry

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/storage"
 )
 
@@ -60,6 +61,7 @@ func (r record) write(dir string) error {
 	if err != nil {
 		return fmt.Errorf("write the record: %w", err)
 	}
+	mishap.Hit(mishap.SnapshotRecord)
 	return os.Rename(aside, filepath.Join(dir, recordName))
 }
 

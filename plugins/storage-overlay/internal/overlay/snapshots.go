@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/strakehq/strake/sdk/archive"
+	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/mount"
 	"github.com/strakehq/strake/sdk/storage"
 )
@@ -86,7 +87,9 @@ func (s *store) build(ctx context.Context, e snapshot, chain []string) error {
 	aside := filepath.Join(s.root, "snapshots", newPrefix+strconv.FormatUint(e.n, 10))
 	err := fill(ctx, aside, e.record, chain)
 	if err == nil {
+		mishap.Hit(mishap.SnapshotFilled)
 		err = os.Rename(aside, s.path(e.n))
+		mishap.Hit(mishap.SnapshotNamed)
 	}
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(aside))

@@ -1,0 +1,55 @@
+package container_test
+
+import (
+	"testing"
+	"time"
+
+	apicontainer "github.com/moby/moby/api/types/container"
+
+	"github.com/strakehq/strake/core/api/containers"
+	"github.com/strakehq/strake/sdk/runtime"
+)
+
+// A slow collection, after a crash, took a container for a leftover that its
+// policy had started again meanwhile. The record said for ever that it ran.
+func TestNothingIsStartedBeforeLeftoversAreCollected(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(t, "phoenix", func(r *apicontainer.CreateRequest) {
+		r.HostConfig.RestartPolicy.Name = apicontainer.RestartPolicyAlways
+	})
+	w.start(t, id)
+	w.shut(t)
+	w.run.Exit(id, runtime.Exit{Code: 1, Known: true, At: time.Now()})
+	w.run.Collecting = func() { time.Sleep(500 * time.Millisecond) } // longer than the pause before a restart
+	w.boot(t)
+	until(t, "it runs again", func() bool { return w.state(t, id).Status == apicontainer.StateRunning })
+	if !w.run.Known(id) {
+		t.Error("the runtime has lost a container that runs")
+	}
+}
+
+// A restart policy may start a container between the look at its status and the
+// lock: "stop the container before force remove" is no answer to a force remove.
+func TestAForcedRemovalKillsWhatIsStartedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(t, "late")
+	creating, proceed := make(chan struct{}), make(chan struct{})
+	w.run.Creating = func() {
+		close(creating)
+		<-proceed
+	}
+	started, removed := make(chan error, 1), make(chan error, 1)
+	go func() { started <- w.Start(t.Context(), id) }()
+	<-creating
+	go func() { removed <- w.Remove(t.Context(), id, containers.RemoveOptions{Force: true}) }()
+	time.AfterFunc(50*time.Millisecond, func() { close(proceed) })
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
+	if err := <-removed; err != nil {
+		t.Error(err)
+	}
+	if w.Exists(id) {
+		t.Error("it is still there")
+	}
+}

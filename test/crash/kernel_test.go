@@ -1,0 +1,254 @@
+package crash
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+)
+
+// checkKernel compares processes, cgroups, mounts and links with the containers.
+func (w *world) checkKernel(all map[string]container) (wrong []string) {
+	alive := map[string]bool{}
+	for id, c := range all {
+		switch {
+		case c.alive():
+			alive[id] = true
+		case c.State.Pid != 0:
+			wrong = append(wrong, fmt.Sprintf("container %s is %s and has pid %d", c.Name, c.State.Status, c.State.Pid))
+		}
+		if s := c.State.Status; s == "removing" || s == "dead" {
+			wrong = append(wrong, fmt.Sprintf("container %s is %s: %s", c.Name, s, c.State.Error))
+		}
+	}
+	wrong = append(wrong, w.checkProcesses(all, alive)...)
+	wrong = append(wrong, differ("cgroup", w.cgroups(), alive)...)
+	wrong = append(wrong, differ("network namespace", listed(w.h.Dir+"/run/netns"), alive)...)
+	wrong = append(wrong, w.checkMounts(alive)...)
+	return append(wrong, w.checkLinks(all)...)
+}
+
+// differ lists what is on one side only.
+func differ(what string, have, want map[string]bool) (wrong []string) {
+	for id := range have {
+		if !want[id] {
+			wrong = append(wrong, what+" of a container that does not run: "+id)
+		}
+	}
+	for id := range want {
+		if !have[id] {
+			wrong = append(wrong, what+" missing of running container "+id)
+		}
+	}
+	slices.Sort(wrong)
+	return wrong
+}
+
+func listed(dir string) map[string]bool {
+	names := map[string]bool{}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return map[string]bool{err.Error(): true}
+	}
+	for _, e := range entries {
+		names[e.Name()] = true
+	}
+	return names
+}
+
+// process is one on behalf of the host.
+type process struct {
+	pid    int
+	name   string // of shims, runtimes and drivers; "" for containers' own
+	of     string // the container
+	zombie bool
+}
+
+// processes are those of the host's daemon, drivers, shims, runtimes and
+// containers.
+func (w *world) processes() (found []process) {
+	dirs, err := os.ReadDir("/proc")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, d := range dirs {
+		var pid int
+		if _, err := fmt.Sscanf(d.Name(), "%d", &pid); err != nil {
+			continue
+		}
+		args, err := os.ReadFile("/proc/" + d.Name() + "/cmdline")
+		if err != nil {
+			continue
+		}
+		argv := strings.Split(string(args), "\x00")
+		switch name := filepath.Base(argv[0]); {
+		case name == "strake-shim" && len(argv) > 2 && strings.HasPrefix(argv[2], w.h.Dir+"/"):
+			found = append(found, process{pid: pid, name: name, of: filepath.Base(argv[2])})
+			continue
+		case (name == "runc" || name == "crun") && bytes.Contains(args, []byte(w.h.Dir+"/")):
+			found = append(found, process{pid: pid, name: name})
+			continue
+		}
+		groups, err := os.ReadFile("/proc/" + d.Name() + "/cgroup")
+		if err != nil {
+			continue
+		}
+		if _, after, ok := strings.Cut(string(groups), w.h.Cgroup()+"/"); ok {
+			id, _, _ := strings.Cut(after, "\n")
+			found = append(found, process{pid: pid, of: id, zombie: len(args) == 0})
+		}
+	}
+	return found
+}
+
+func (w *world) checkProcesses(all map[string]container, alive map[string]bool) (wrong []string) {
+	shims, own := map[string]int{}, map[string]bool{}
+	first := map[int]string{}
+	for _, p := range w.processes() {
+		switch p.name {
+		case "strake-shim":
+			shims[p.of]++
+		case "":
+			own[p.of] = true
+			first[p.pid] = p.of
+		default:
+			wrong = append(wrong, fmt.Sprintf("%s runs (%d)", p.name, p.pid))
+		}
+	}
+	have := map[string]bool{}
+	for id, n := range shims {
+		have[id] = true
+		if n > 1 {
+			wrong = append(wrong, fmt.Sprintf("%d shims of container %s", n, id))
+		}
+	}
+	wrong = append(wrong, differ("shim", have, alive)...)
+	wrong = append(wrong, differ("process", own, alive)...)
+	for id := range alive {
+		if pid := all[id].State.Pid; first[pid] != id {
+			wrong = append(wrong, fmt.Sprintf("container %s: process %d is not its own", all[id].Name, pid))
+		}
+	}
+	return wrong
+}
+
+// cgroups are those below the host's, by name.
+func (w *world) cgroups() map[string]bool {
+	found := map[string]bool{}
+	parents, err := filepath.Glob("/sys/fs/cgroup/*" + w.h.Cgroup())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, p := range append(parents, "/sys/fs/cgroup"+w.h.Cgroup()) {
+		filepath.WalkDir(p, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() && path != p {
+				rel, _ := filepath.Rel(p, path)
+				id, _, _ := strings.Cut(rel, "/")
+				found[id] = true
+			}
+			return nil // cgroups vanish while one looks
+		})
+	}
+	return found
+}
+
+// checkMounts demands one for each namespace, and the directory of those.
+func (w *world) checkMounts(alive map[string]bool) (wrong []string) {
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	pins := map[string]int{}
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) < 5 || !strings.HasPrefix(f[4], w.h.Dir+"/") {
+			continue
+		}
+		rest := strings.TrimPrefix(f[4], w.h.Dir+"/")
+		switch id, isPin := strings.CutPrefix(rest, "run/netns/"); {
+		case isPin:
+			pins[id]++
+		case rest != "run/netns" && rest != "state":
+			wrong = append(wrong, "mount "+line)
+		}
+	}
+	have := map[string]bool{}
+	for id, n := range pins {
+		have[id] = true
+		if n > 1 {
+			wrong = append(wrong, fmt.Sprintf("namespace of %s is mounted %d times", id, n))
+		}
+	}
+	return append(wrong, differ("mount of the namespace", have, alive)...)
+}
+
+// checkLinks demands one per endpoint and a bridge per network.
+func (w *world) checkLinks(all map[string]container) (wrong []string) {
+	want := map[string]bool{}
+	for _, c := range all {
+		if !c.alive() {
+			continue
+		}
+		for _, n := range c.NetworkSettings.Networks {
+			want["endpoint:"+n.EndpointID] = true
+		}
+	}
+	var nets []struct {
+		ID     string `json:"Id"`
+		Driver string
+	}
+	if err := w.api.get("/networks").into(&nets); err != nil {
+		return []string{err.Error()}
+	}
+	for _, n := range nets {
+		if n.Driver == "bridge" {
+			want["network:"+n.ID] = true
+		}
+	}
+	have := map[string]bool{}
+	err := w.h.Namespace().Do(func() error {
+		links, err := netlink.LinkList()
+		for _, l := range links {
+			switch a := l.Attrs(); a.Name {
+			case "lo", "ext0", "ext1", "ifb0", "ifb1":
+			default:
+				f := strings.SplitN(a.Alias, ":", 3) // strake, the owner, what it is
+				if len(f) < 3 {
+					f = []string{"", "", a.Name}
+				}
+				have[f[2]] = true
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for x := range maps.Keys(have) {
+		if !want[x] {
+			wrong = append(wrong, "link left: "+x)
+		}
+	}
+	for x := range maps.Keys(want) {
+		if !have[x] {
+			wrong = append(wrong, "link missing: "+x)
+		}
+	}
+	return wrong
+}
+
+// rules are the lines of the firewall.
+func (w *world) rules() (out []string) {
+	for line := range strings.Lines(w.h.FirewallRules()) {
+		if l := strings.TrimSpace(line); l != "" {
+			out = append(out, l)
+		}
+	}
+	return out
+}
