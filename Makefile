@@ -75,8 +75,20 @@ conformance: ## the drivers' own tests and the conformance kit against each of t
 	$(GO) test -timeout 10m ./plugins/...
 
 .PHONY: integration
-integration: build ## whole product on real parts: daemon, registry, docker CLI, leak check
+integration: build build-faults ## whole product on real parts: daemon, registry, docker CLI, leak check
 	$(GO) test -count=1 -p 1 -timeout 20m ./test/testkit/... ./test/budget ./test/compat ./test/integration ./test/isolation ./test/shortage
+	$(GO) test -count=1 -timeout 10m ./test/crash
+
+FAULTS ?= 1000
+CUTS   ?= 100
+SEED   ?= 1
+.PHONY: crash
+crash: build-faults ## kill every process at every step under load, FAULTS times, and look what is lost
+	$(GO) test -count=1 -v -timeout 24h -run '^TestNothingIsLost$$' ./test/crash -faults $(FAULTS) -seed $(SEED)
+
+.PHONY: powercut
+powercut: build-faults ## cut the power CUTS times under load, and look what is lost
+	$(GO) test -count=1 -v -timeout 24h -run '^TestPowerCuts' ./test/crash -cuts $(CUTS) -seed $(SEED)
 
 .PHONY: shortage
 shortage: build ## hangs and shortages of every kind, with figures: the long form of test/shortage

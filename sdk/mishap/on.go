@@ -124,7 +124,9 @@ func act(dir string, p Point, action string, others []string) {
 	for _, o := range others {
 		pid, err := strconv.Atoi(o)
 		must(err)
-		syscall.Kill(pid, signal) //nolint:errcheck // it may have ended
+		if sibling(pid, name) { // it may have ended, and the pid be another's
+			syscall.Kill(pid, signal) //nolint:errcheck // see above
+		}
 	}
 	if action == "children" {
 		go killChildren()
@@ -134,6 +136,12 @@ func act(dir string, p Point, action string, others []string) {
 	if signal == syscall.SIGKILL {
 		select {} // nothing more is done
 	}
+}
+
+// sibling says whether a process runs a program that lies beside this one.
+func sibling(pid int, own string) bool {
+	exe, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe")
+	return err == nil && filepath.Dir(exe) == filepath.Dir(own)
 }
 
 // killChildren kills what the process has started, at a moment that differs.

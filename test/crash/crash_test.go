@@ -13,6 +13,7 @@ import (
 
 var (
 	faults = flag.Int("faults", 0, "faults of the long form; 0: none")
+	cuts   = flag.Int("cuts", 2, "power cuts")
 	seed   = flag.Int64("seed", 1, "where the plan begins")
 	budget = flag.Duration("for", 24*time.Hour, "how long the long form may take; it ends with the round")
 )

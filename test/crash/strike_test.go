@@ -61,7 +61,11 @@ func (w *world) fired(p mishap.Point) bool {
 func (w *world) strikeAtRandom(victim string) (killed []string) {
 	drivers := w.drivers()
 	kill := func(name string, pid int) {
-		if pid > 0 && syscall.Kill(pid, syscall.SIGKILL) == nil {
+		exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		if err != nil || name != "runc" && filepath.Dir(exe) != os.Getenv("STRAKE_BIN") {
+			return // it has ended, and the pid may be another's
+		}
+		if syscall.Kill(pid, syscall.SIGKILL) == nil {
 			killed = append(killed, name)
 		}
 	}

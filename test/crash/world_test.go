@@ -87,14 +87,18 @@ func (w *world) pushImages() {
 	}
 }
 
+// ballast counts the files of a layer besides the first, and repeats how often
+// each has its text.
+const ballast, repeats = 20, 500
+
 // layer holds a file and some ballast, so that it takes more than one chunk.
 func layer(t *testing.T, path, text string) v1.Layer {
 	t.Helper()
 	var b bytes.Buffer
 	tw := tar.NewWriter(&b)
 	files := map[string]string{path: text}
-	for i := range 20 {
-		files[fmt.Sprintf("%s.d/%d", path, i)] = strings.Repeat(text+fmt.Sprint(i), 500)
+	for i := range ballast {
+		files[fmt.Sprintf("%s.d/%d", path, i)] = strings.Repeat(text+fmt.Sprint(i), repeats)
 	}
 	for _, n := range slices.Sorted(maps.Keys(files)) {
 		content := files[n]

@@ -62,6 +62,7 @@ type Host struct {
 	env      []string
 	args     []string
 	under    []string
+	straked  string
 }
 
 // Option changes a Host before its first start.
@@ -81,6 +82,9 @@ func WithArgs(args ...string) Option { return func(h *Host) { h.args = append(h.
 // it the process that was started, as `strace -D` does.
 func WithTracer(command ...string) Option { return func(h *Host) { h.under = command } }
 
+// WithDaemon runs a program in place of straked.
+func WithDaemon(path string) Option { return func(h *Host) { h.straked = path } }
+
 // New makes a host with a running registry and no daemon yet. All of it ends
 // with the test.
 func New(tb testing.TB, opts ...Option) *Host {
@@ -90,15 +94,15 @@ func New(tb testing.TB, opts ...Option) *Host {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	h := &Host{tb: tb, Dir: dir, Socket: filepath.Join(dir, "run", "strake.sock"), cgroup: "/strake-test-" + filepath.Base(dir)}
-	for _, o := range opts {
-		o(h)
-	}
+	h := &Host{tb: tb, Dir: dir, Socket: filepath.Join(dir, "run", "strake.sock"), cgroup: "/strake-test-" + filepath.Base(dir), straked: Bin("straked")}
 	tb.Cleanup(func() {
 		if err := os.RemoveAll(dir); err != nil {
 			tb.Errorf("clean up: %v", err)
 		}
 	})
+	for _, o := range opts {
+		o(h)
+	}
 	h.ns = NewNamespace(tb)
 	h.startRegistry()
 	h.WriteConfig(h.extra)
@@ -146,7 +150,7 @@ func (h *Host) TryStart() error {
 		return err
 	}
 	defer log.Close()
-	line := append(h.under[:len(h.under):len(h.under)], Bin("straked"), "--config", filepath.Join(h.Dir, "config.toml"), "--host", "unix://"+h.Socket)
+	line := append(h.under[:len(h.under):len(h.under)], h.straked, "--config", filepath.Join(h.Dir, "config.toml"), "--host", "unix://"+h.Socket)
 	line = append(line, h.args...)
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Env = append(os.Environ(), h.env...)
@@ -234,7 +238,7 @@ func Alive(pid int) bool {
 func (h *Host) Teardown() {
 	h.tb.Helper()
 	h.Stop()
-	r := h.Run(h.Command(Bin("straked"), "--config", filepath.Join(h.Dir, "config.toml"), "--teardown"))
+	r := h.Run(h.Command(h.straked, "--config", filepath.Join(h.Dir, "config.toml"), "--teardown"))
 	if r.Code != 0 {
 		h.tb.Errorf("straked --teardown: %s%s", r.Stdout, r.Stderr)
 	}
