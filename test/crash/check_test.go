@@ -279,8 +279,11 @@ func (w *world) same(now snapshot) (wrong []string) {
 		what     string
 		was, now []string
 	}{
-		{"firewall", w.clean.rules, now.rules}, {"networks", w.clean.networks, now.networks}, {"volumes", w.clean.volumes, now.volumes},
-		{"images", w.clean.images, now.images}, {"files", w.clean.records, now.records},
+		{"firewall", w.clean.rules, now.rules},
+		{"networks", w.clean.networks, now.networks},
+		{"volumes", w.clean.volumes, now.volumes},
+		{"images", w.clean.images, now.images},
+		{"files", w.clean.records, now.records},
 	} {
 		for _, x := range p.now {
 			if !slices.Contains(p.was, x) {
