@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/errdefs"
 	apicontainer "github.com/moby/moby/api/types/container"
 
 	"github.com/strakehq/strake/core/api/containers"
@@ -52,4 +53,20 @@ func TestAForcedRemovalKillsWhatIsStartedMeanwhile(t *testing.T) {
 	if w.Exists(id) {
 		t.Error("it is still there")
 	}
+}
+
+// A container of --rm that ended while the storage driver was away stayed dead
+// until the next daemon.
+func TestARemovalThatFailedIsCompletedWhenTheStorageDriverReturns(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(t, "brief", func(r *apicontainer.CreateRequest) { r.HostConfig.AutoRemove = true })
+	w.start(t, id)
+	w.disk.RemoveErr = errdefs.ErrUnavailable
+	w.run.Exit(id, runtime.Exit{Code: 0, Known: true})
+	until(t, "its removal fails", func() bool { return w.state(t, id).Status == apicontainer.StateDead })
+	w.disk.RemoveErr = nil
+	if err := w.RetryRemovals(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it is removed", func() bool { return !w.Exists(id) })
 }

@@ -246,6 +246,30 @@ func wantsRun(r record) bool {
 	return false
 }
 
+// RetryRemovals completes, in the background, removals that failed because the
+// storage driver was not there. It is called when that is launched again.
+func (m *Manager) RetryRemovals(context.Context, string) error {
+	for _, u := range m.all() {
+		if u.get().Run.Status != container.StateDead {
+			continue
+		}
+		m.spawn(func(ctx context.Context) {
+			if u.acquire(ctx) != nil {
+				return
+			}
+			defer u.release()
+			r := u.get()
+			if r.Run.Status != container.StateDead {
+				return
+			}
+			if err := m.remove(ctx, u, r.Host.AutoRemove); err != nil {
+				m.log.Error("remove", "container", short(u.id), "err", err)
+			}
+		})
+	}
+	return nil
+}
+
 // RecoverRuntime takes containers back after a relaunch of a runtime driver,
 // before other calls reach it. It takes no container's lock, as holders of
 // one may be waiting for the driver.

@@ -236,6 +236,9 @@ func (s *teller) exec(f *fate) bool {
 		return false
 	}
 	a = s.w.api.post("/exec/"+made.ID+"/start", object{})
+	if a.ok() && strings.Contains(string(a.body), "OCI runtime exec failed: ") { // said in the stream, as Docker does
+		a.status = http.StatusBadRequest
+	}
 	if !s.step(f, a, []string{"running"}) {
 		return false
 	}

@@ -25,6 +25,8 @@ type Storage struct {
 	Dir string
 	// PrepareErr fails Prepare.
 	PrepareErr error
+	// RemoveErr fails Remove.
+	RemoveErr error
 
 	mu  sync.Mutex
 	all map[storage.SnapshotKey]bool // guarded by mu
@@ -102,6 +104,9 @@ func (s *Storage) Commit(context.Context, storage.SnapshotKey, storage.SnapshotK
 
 // Remove implements storage.Driver.
 func (s *Storage) Remove(_ context.Context, key storage.SnapshotKey) error {
+	if s.RemoveErr != nil {
+		return s.RemoveErr
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.all, key)
