@@ -9,8 +9,9 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/strakehq/strake/sdk/archive/gunzip"
 )
 
 // Decoder decompresses. Faster inflaters than the built-in one are plugged in
@@ -47,9 +48,9 @@ func decompress(r io.Reader, more []Decoder) (io.ReadCloser, error) {
 	}
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(br)
+		z, err := gunzip.NewReader(br)
 		if err != nil {
-			return nil, fmt.Errorf("gzip: %w: %w", err, errdefs.ErrDataLoss)
+			return nil, fmt.Errorf("%w: %w", err, errdefs.ErrDataLoss)
 		}
 		return z, nil
 	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}), isSkippable(magic):
