@@ -20,6 +20,14 @@ func FuzzContentRange(f *testing.F) {
 	})
 }
 
+func TestAContentRangeHasNoNegativeNumbers(t *testing.T) {
+	for _, s := range []string{"bytes 0-/-2", "bytes -1-2/3", "bytes +1-2/3"} {
+		if start, total, err := contentRange(s); err == nil {
+			t.Errorf("%q gives %d of %d", s, start, total)
+		}
+	}
+}
+
 func FuzzNextLink(f *testing.F) {
 	for _, s := range []string{`</v2/a/tags/list?last=b&n=2>; rel="next"`, `<https://other.example/v2/>; rel=next`, `<>; rel="next"`, `<a`, `>;rel=next`} {
 		f.Add(s)

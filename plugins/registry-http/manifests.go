@@ -203,14 +203,20 @@ func contentRange(s string) (start, total int64, err error) {
 	if !ok || !ok2 || !strings.HasPrefix(s, "bytes ") {
 		return 0, 0, fmt.Errorf("Content-Range %.60q is malformed: %w", s, errdefs.ErrDataLoss)
 	}
-	if start, err = strconv.ParseInt(from, 10, 64); err != nil {
+	if start, err = number(from); err != nil {
 		return 0, 0, fmt.Errorf("Content-Range %.60q is malformed: %w", s, errdefs.ErrDataLoss)
 	}
 	if size == "*" {
 		return start, -1, nil
 	}
-	if total, err = strconv.ParseInt(size, 10, 64); err != nil {
+	if total, err = number(size); err != nil {
 		return 0, 0, fmt.Errorf("Content-Range %.60q is malformed: %w", s, errdefs.ErrDataLoss)
 	}
 	return start, total, nil
+}
+
+// number reads digits, without a sign.
+func number(s string) (int64, error) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	return int64(n), err //nolint:gosec // of 63 bits
 }
