@@ -77,11 +77,20 @@ type Runtime struct {
 	Args []string `json:"args,omitempty"`
 	// CreateArgs follow "create".
 	CreateArgs []string `json:"createArgs,omitempty"`
-	// LikeRunc: the runtime keeps its state as runc does, and there are no
-	// hooks for it to run later; so the shim may start and delete the
-	// container by itself, which saves two processes.
-	LikeRunc bool `json:"likeRunc,omitempty"`
+	// Like names the runtime whose way of keeping state this one shares, when
+	// there are no hooks for it to run later; so the shim may start and delete
+	// the container by itself, which saves two processes. Empty: none known.
+	Like Kind `json:"like,omitempty"`
 }
+
+// Kind is a way to keep a container's state.
+type Kind string
+
+// The kinds.
+const (
+	Runc Kind = "runc" // since 1.0
+	Crun Kind = "crun" // since 0.9
+)
 
 // IO says how standard streams are wired; see sdk/runtime.
 type IO struct {

@@ -10,12 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/strakehq/strake/sdk/shim/cgroup"
+	"github.com/strakehq/strake/sdk/shim/wire"
 )
 
 // What "runc start" and "runc delete" do without hooks is little, but they take
-// more processor time to load than all the shim's work. Since runc 1.0 a created
-// container waits to write one byte into <root>/<id>/exec.fifo, and its
-// directory and cgroups are all that is left of a stopped one.
+// more processor time to load than all the shim's work, and so do crun's. Both
+// keep a created container waiting at <root>/<id>/exec.fifo, in which runc's
+// writes one byte as soon as it is read, and crun's reads one; that directory
+// and the cgroups are all that is left of a stopped one.
 
 // errIndirect asks for the runtime's command instead.
 var errIndirect = errors.New("not as runc does it")
@@ -23,10 +25,35 @@ var errIndirect = errors.New("not as runc does it")
 // startDirectly lets a created container run. gone is closed when its process
 // has ended.
 func (r *Runner) startDirectly(id string, gone <-chan struct{}) error {
-	if !r.Runtime.LikeRunc {
+	path := filepath.Join(r.Runtime.Root, id, "exec.fifo")
+	switch r.Runtime.Like {
+	case wire.Runc:
+		return takeByte(path, gone)
+	case wire.Crun:
+		return giveByte(path)
+	default:
 		return errIndirect
 	}
-	path := filepath.Join(r.Runtime.Root, id, "exec.fifo")
+}
+
+// giveByte is what crun's containers wait for.
+func giveByte(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ENXIO) {
+		return &Error{"start", "the process ended before it was started"}
+	}
+	if err != nil {
+		return errIndirect
+	}
+	err = remove(path) // first: until then crun takes it for one that was not started
+	if err == nil {
+		_, err = f.Write([]byte{0})
+	}
+	return errors.Join(err, f.Close())
+}
+
+// takeByte is what runc's containers wait for.
+func takeByte(path string, gone <-chan struct{}) error {
 	// For both, so that opening does not wait and reading does not end before
 	// the container has opened it, too.
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -73,8 +100,9 @@ const deleteWithin = 2 * time.Second
 
 // deleteDirectly removes what is left of a stopped container.
 func (r *Runner) deleteDirectly(id string, g cgroup.Group) error {
+	state := map[wire.Kind]string{wire.Runc: "state.json", wire.Crun: "status"}[r.Runtime.Like]
 	dir := filepath.Join(r.Runtime.Root, id)
-	if _, err := os.Stat(filepath.Join(dir, "state.json")); !r.Runtime.LikeRunc || err != nil || len(g.All) == 0 {
+	if _, err := os.Stat(filepath.Join(dir, state)); state == "" || err != nil || len(g.All) == 0 {
 		return errIndirect
 	}
 	if err := cgroup.Remove(g.All, deleteWithin); err != nil {

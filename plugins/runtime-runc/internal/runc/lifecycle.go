@@ -109,7 +109,9 @@ func (s *setup) config(r runtime.CreateRequest) (wire.Config, error) {
 	if err != nil {
 		return wire.Config{}, err
 	}
-	rt.LikeRunc = rt.LikeRunc && len(spec.Hooks.Poststart)+len(spec.Hooks.Poststop) == 0
+	if len(spec.Hooks.Poststart)+len(spec.Hooks.Poststop) > 0 {
+		rt.Like = ""
+	}
 	return wire.Config{
 		Version: wire.Version, ID: string(r.ID), Socket: s.socketPrefix(r.ID), Bundle: r.Bundle,
 		Rootfs: rootfs, Mounts: r.Rootfs, IO: wireIO(r.IO), Runtime: rt, Cgroup: spec.Linux.CgroupsPath,
@@ -133,7 +135,9 @@ func (s *setup) ociRuntime(name string) (wire.Runtime, error) {
 	root = filepath.Join(root, filepath.Base(binary))
 	rt := wire.Runtime{
 		Binary: binary, Root: root, Args: append([]string{"--root", root}, s.options.Args...),
-		LikeRunc: s.options.Shortcuts && filepath.Base(binary) == "runc" && !s.options.SystemdCgroup,
+	}
+	if k := wire.Kind(filepath.Base(binary)); s.options.Shortcuts && !s.options.SystemdCgroup && (k == wire.Runc || k == wire.Crun) {
+		rt.Like = k
 	}
 	if s.options.SystemdCgroup {
 		rt.Args = append(rt.Args, "--systemd-cgroup")

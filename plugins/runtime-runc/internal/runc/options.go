@@ -42,7 +42,7 @@ const schema = `{
     "shim_cgroup": {"type": "string", "pattern": "^(/.*)?$", "default": "/strake-shims",
       "description": "cgroup v2 path for shims, so that they are not counted or killed with the daemon; empty: stay in the driver's"},
     "shortcuts": {"type": "boolean", "default": true,
-      "description": "start and delete containers of a runtime named runc without running it, as its files allow; saves two processes"}
+      "description": "start and delete containers of a runtime named runc or crun without running it, as its files allow; saves two processes"}
   }
 }`
 
