@@ -41,7 +41,7 @@ type budget struct {
 func budgets() []budget {
 	return []budget{
 		{run, processes, 5, "shim, runc create, runc init and its second self (runc copies itself against CVE-2019-5736), the container's own"},
-		{run, fsyncs, 8, "three transactions of two each; the shim's exit status and its directory"},
+		{run, fsyncs, 6, "three transactions of two each"},
 		{run, transactions, 3, "created, runs, removed; the exit of a container with --rm is not recorded"},
 		{run, rpcs, 9, "Prepare, Remove; Create, Attach, Start, Delete, and State when the exit overtakes the start; network Attach, Detach"},
 		{run, mounts, 4, "the pinned network namespace and its unmount; the shim's mount namespace and the root in it"},
@@ -55,14 +55,14 @@ func budgets() []budget {
 		{serve, netlinks, 34, "as run, without the removal; rules and set elements of the port in one batch, and the dumps before it"},
 
 		{execIn, processes, 4, "runc exec, runc init and its second self, the command"},
-		{execIn, fsyncs, 2, "the shim's exit status and its directory"},
+		{execIn, fsyncs, 0, "an exec is not on disk"},
 		{execIn, transactions, 0, "an exec is not on disk"},
 		{execIn, rpcs, 2, "Exec, DeleteExec"},
 		{execIn, mounts, 0, ""},
 		{execIn, netlinks, 1, "the network driver looks after its rules when they changed before"},
 
 		{stop, processes, 0, "the shim sends the signal and deletes the container by itself"},
-		{stop, fsyncs, 4, "one transaction; the shim's exit status and its directory"},
+		{stop, fsyncs, 2, "one transaction"},
 		{stop, transactions, 1, "the exit"},
 		{stop, rpcs, 3, "Kill, Delete, network Detach"},
 		{stop, mounts, 1, "the network namespace is let go"},

@@ -67,7 +67,7 @@ func (c *Container) ended(p *process, s reap.Status) {
 	}
 	mishap.Hit(mishap.ShimDrained)
 	exit.OOMKilled = first && c.oomKilled()
-	if err := wire.StoreDurably(filepath.Join(p.dir, wire.ExitFile), exit); err != nil {
+	if err := wire.Store(filepath.Join(p.dir, wire.ExitFile), exit); err != nil {
 		note("process %q: store exit status: %v", p.id, err)
 	}
 	mishap.Hit(mishap.ShimExit)
