@@ -24,6 +24,7 @@ func (m *Manager) exited(ctx context.Context, u *unit, e runtime.Exit) {
 		return // the daemon ends; the next one learns of the exit from the driver
 	}
 	defer u.release()
+	u.told()
 	r := u.get()
 	if !alive(r.Run.Status) || e.At.Before(r.Run.StartedAt) && !m.confirmExit(ctx, r, &e) {
 		return

@@ -106,6 +106,8 @@ type unit struct {
 	// rootfs are the mounts of the snapshot as it was prepared, for the first
 	// start.
 	rootfs []mount.Mount
+	// exiting: an exit was told and is not yet looked at.
+	exiting bool
 	// stale: the runtime may still know a former run.
 	stale bool
 	// starting is the handle of a process that is created and not yet
@@ -128,6 +130,24 @@ func (u *unit) acquire(ctx context.Context) error {
 }
 
 func (u *unit) release() { <-u.lock }
+
+// tell notes that an exit is to be looked at; false when one is already, so that
+// a driver that repeats itself costs nothing.
+func (u *unit) tell() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.exiting {
+		return false
+	}
+	u.exiting = true
+	return true
+}
+
+func (u *unit) told() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.exiting = false
+}
 
 func (u *unit) setStarting(h *driver.Handle) {
 	u.mu.Lock()

@@ -31,7 +31,7 @@ const rewatch = 50 * time.Millisecond
 
 func (m *Manager) watch(ctx context.Context, name string, d runtime.Driver) {
 	for ctx.Err() == nil {
-		err := d.WatchEvents(ctx, func(e runtime.Event) { m.handle(ctx, e) })
+		err := d.WatchEvents(ctx, func(e runtime.Event) { m.handle(name, e) })
 		if ctx.Err() != nil {
 			return
 		}
@@ -43,11 +43,14 @@ func (m *Manager) watch(ctx context.Context, name string, d runtime.Driver) {
 	}
 }
 
-// handle must not wait: the stream carries all containers' events.
-func (m *Manager) handle(_ context.Context, e runtime.Event) {
-	u, err := m.find(string(e.ID))
-	if err != nil {
-		return // removed already
+// handle must not wait: the stream carries all containers' events. A driver has
+// no say over containers of another, nor by any name but their id.
+func (m *Manager) handle(driverName string, e runtime.Event) {
+	m.mu.RLock()
+	u := m.units[string(e.ID)]
+	m.mu.RUnlock()
+	if u == nil || u.get().RuntimeDriver != driverName {
+		return // removed already, or none of its business
 	}
 	switch {
 	case e.Kind == runtime.OOM:
@@ -56,6 +59,9 @@ func (m *Manager) handle(_ context.Context, e runtime.Event) {
 		m.execEnded(string(e.ID), string(e.Exec), *e.Exit)
 	case e.Kind == runtime.ProcessExited && e.Exit != nil:
 		exit := *e.Exit
+		if !u.tell() {
+			return // it says the same thing again
+		}
 		m.spawn(func(ctx context.Context) {
 			m.endExecs(u)
 			m.exited(ctx, u, exit)

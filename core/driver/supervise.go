@@ -18,6 +18,7 @@ type timing struct {
 	recovery   time.Duration // of all handles, after a relaunch
 	wait       time.Duration // of a call, for a driver that is being launched
 	probeEvery time.Duration // between looks whether a process answers
+	logEvery   time.Duration // between looks at the size of the log
 	probe      time.Duration // until a process that does not answer hangs
 	shutdown   time.Duration
 	firstDelay time.Duration // before the second relaunch; doubled every time
@@ -28,7 +29,7 @@ type timing struct {
 func patience() timing {
 	return timing{
 		launch: 15 * time.Second, configure: 30 * time.Second, recovery: time.Minute,
-		wait: 10 * time.Second, probeEvery: 10 * time.Second, probe: 5 * time.Second,
+		wait: 10 * time.Second, probeEvery: 10 * time.Second, logEvery: time.Second, probe: 5 * time.Second,
 		shutdown:   3 * time.Second,
 		firstDelay: 100 * time.Millisecond, maxDelay: 30 * time.Second, sound: time.Minute,
 	}
@@ -156,6 +157,8 @@ var errHung = errors.New("it did not answer")
 func (in *instance) guard(ctx context.Context, p *process) error {
 	tick := time.NewTicker(in.host.timing.probeEvery)
 	defer tick.Stop()
+	look := time.NewTicker(in.host.timing.logEvery)
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -168,9 +171,11 @@ func (in *instance) guard(ctx context.Context, p *process) error {
 			return fmt.Errorf("%w: %s (pid %d)", errHung, reason, p.client.Pid())
 		case <-in.probe:
 		case <-tick.C:
+		case <-look.C:
 			if err := in.boundLog(); err != nil {
 				in.log.Warn("driver's log cannot be bounded", "driver", in.spec.name, "err", err)
 			}
+			continue
 		}
 		if err := in.ask(ctx, p); err != nil {
 			return err

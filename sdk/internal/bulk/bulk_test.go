@@ -349,3 +349,29 @@ func FuzzReader(f *testing.F) {
 		}
 	})
 }
+
+// A driver that hangs in the midst of a transfer, or before it, does not keep
+// its host for ever.
+func TestADriverThatStallsIsGivenUp(t *testing.T) {
+	h := host(t)
+	h.Stall = 100 * time.Millisecond
+	never := func(ctx context.Context, _ string) error { <-ctx.Done(); return context.Canceled }
+	silent := func(ctx context.Context, socket string) error {
+		c, err := Dial(ctx, socket)
+		if err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return errors.Join(context.Canceled, c.Close())
+	}
+	for name, call := range map[string]Call{"never connects": never, "connects and is silent": silent} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := h.Upload(t.Context(), rand.Reader, call); !errdefs.IsUnavailable(err) {
+				t.Errorf("upload: %v", err)
+			}
+			if err := h.Download(t.Context(), io.Discard, call); !errdefs.IsUnavailable(err) {
+				t.Errorf("download: %v", err)
+			}
+		})
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -17,6 +18,9 @@ type Host struct {
 	// Dir is where sockets are made, a directory that only this user enters.
 	Dir  string
 	Pool *Pool
+	// Stall is how long a driver may take to connect, and then between two
+	// reads or writes. Zero: five minutes.
+	Stall time.Duration
 }
 
 // Call is the RPC that a transfer belongs to. It is served for as long as the
@@ -28,6 +32,7 @@ type transfer struct {
 	cancel context.CancelFunc
 	conn   net.Conn
 	unhook func() bool
+	stall  time.Duration
 	done   chan struct{} // closed when the call has ended
 	err    error         // the call's; readable after done
 }
@@ -38,8 +43,16 @@ func (h Host) begin(ctx context.Context, call Call) (*transfer, error) {
 	if err != nil {
 		return nil, err
 	}
+	stall := h.Stall
+	if stall == 0 {
+		stall = 5 * time.Minute
+	}
+	limit := time.Now().Add(stall)
+	if err := l.l.SetDeadline(limit); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
 	ctx, cancel := context.WithCancel(ctx)
-	t := &transfer{cancel: cancel, done: make(chan struct{})}
+	t := &transfer{cancel: cancel, stall: stall, done: make(chan struct{})}
 	go func() {
 		defer close(t.done)
 		t.err = call(ctx, l.Path())
@@ -50,14 +63,18 @@ func (h Host) begin(ctx context.Context, call Call) (*transfer, error) {
 	conn, err := l.Accept()
 	err = errors.Join(err, l.Close())
 	if err != nil {
+		stalled := !time.Now().Before(limit)
 		cancel()
 		<-t.done
+		if errors.Is(err, os.ErrDeadlineExceeded) && stalled {
+			return nil, fmt.Errorf("stream: the driver did not connect within %s: %w", stall, errdefs.ErrUnavailable)
+		}
 		if t.err != nil {
 			return nil, t.err
 		}
 		return nil, fmt.Errorf("stream: the driver answered without connecting: %w: %w", errdefs.ErrInternal, err)
 	}
-	t.conn = conn
+	t.conn = impatient{conn, stall}
 	t.unhook = context.AfterFunc(ctx, func() { _ = conn.Close() }) // interrupts a transfer that is over
 	return t, nil
 }
@@ -79,7 +96,7 @@ func (l *Listener) expire(now bool) error {
 func (t *transfer) finish() error {
 	t.unhook()
 	err := t.conn.Close()
-	<-t.done
+	t.await()
 	t.cancel()
 	if t.err != nil || errors.Is(err, net.ErrClosed) {
 		return t.err
@@ -95,8 +112,11 @@ func (h Host) Upload(ctx context.Context, src io.Reader, call Call) (whole bool,
 	if err != nil {
 		return false, err
 	}
-	sendErr := send(t.conn, src, h.Pool)
+	sendErr := t.watch(send(t.conn, src, h.Pool))
 	err = t.finish()
+	if errors.Is(sendErr, errStalled) {
+		return false, sendErr
+	}
 	if s := (*sourceError)(nil); errors.As(sendErr, &s) {
 		return false, s.err
 	}
@@ -132,7 +152,7 @@ type download struct {
 func (d *download) Read(p []byte) (int, error) {
 	n, err := d.r.Read(p)
 	if err != nil {
-		err = d.end(err)
+		err = d.end(d.t.watch(err))
 	}
 	return n, err
 }
@@ -147,8 +167,8 @@ func (d *download) WriteTo(w io.Writer) (int64, error) {
 // end makes the stream's end or failure the call's. The call must have ended
 // before an end is believed.
 func (d *download) end(err error) error {
-	<-d.t.done
-	if d.t.err != nil {
+	d.t.await()
+	if d.t.err != nil && !errors.Is(err, errStalled) {
 		return d.t.err
 	}
 	return err
