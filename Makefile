@@ -80,7 +80,8 @@ conformance: ## the drivers' own tests and the conformance kit against each of t
 
 .PHONY: integration
 integration: build build-faults ## whole product on real parts: daemon, registry, docker CLI, leak check
-	$(GO) test -count=1 -p 1 -timeout 20m ./test/testkit/... ./test/budget ./test/compat ./test/integration ./test/isolation ./test/shortage
+	$(GO) test -count=1 -p 1 -timeout 20m ./test/testkit/... ./test/budget ./test/compat ./test/integration ./test/isolation
+	$(GO) test -count=1 -parallel 4 -run '$(SHORTAGES)' ./test/shortage
 	$(GO) test -count=1 -timeout 10m ./test/crash
 
 FAULTS ?= 1000
@@ -94,9 +95,27 @@ crash: build-faults ## kill every process at every step under load, FAULTS times
 powercut: build-faults ## cut the power CUTS times under load, and look what is lost
 	$(GO) test -count=1 -v -timeout 24h -run '^TestPowerCuts' ./test/crash -cuts $(CUTS) -seed $(SEED)
 
+# The part of test/shortage that is quick; make shortage runs all of it.
+SHORTAGES := StoppedDrivers|KeptAfterTheShortage|SomebodyRemoves
+
 .PHONY: shortage
-shortage: build ## hangs and shortages of every kind, with figures: the long form of test/shortage
-	STRAKE_LONG=1 $(GO) test -count=1 -p 1 -timeout 30m -v ./test/shortage
+shortage: build ## hangs, shortages, hostile clients and drivers, with figures: the long form of test/shortage
+	STRAKE_LONG=1 $(GO) test -count=1 -parallel 1 -timeout 40m -v ./test/shortage
+
+CYCLES ?= 2000
+BESIDE ?= 200
+.PHONY: soak
+soak: build ## CYCLES containers come and go beside BESIDE that live; first and last figures
+	STRAKE_SOAK_CYCLES=$(CYCLES) STRAKE_SOAK_BESIDE=$(BESIDE) $(GO) test -count=1 -timeout 4h -v ./test/soak
+
+.PHONY: race
+race: build ## the integration tests with daemon and drivers built with the race detector
+	@mkdir -p $(BUILD)/race
+	@for p in $(PROGRAMS); do \
+		name=$$(basename $$p); cgo=1; race=-race; case $$p in plugins/*) name=strake-$$name;; cmd/strake-shim) cgo=0; race=;; esac; \
+		CGO_ENABLED=$$cgo $(GO) build $$race -trimpath -ldflags '$(LDFLAGS)' -o $(BUILD)/race/$$name ./$$p; \
+	done
+	STRAKE_BIN=$(BUILD)/race GORACE='halt_on_error=1 exitcode=66' $(GO) test -count=1 -race -p 1 -timeout 60m ./test/integration ./test/compat
 
 .PHONY: isolation
 isolation: system build ## what containers reach, compared with Debian's docker.io in the same run

@@ -68,7 +68,12 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	err := s.serve(rec, r)
 	switch {
 	case r.Context().Err() != nil && rec.status == 0:
-		// The client is gone; 499 is what nginx logs then.
+		// The client is gone, or it has closed its side alone and reads on:
+		// without a word it would be told that all went well. 499 is what
+		// nginx logs then.
+		if err != nil {
+			err = httperr.Write(w, err)
+		}
 		rec.status = 499
 	case err != nil && rec.status != 0:
 		s.log.Debug("answer broke off", "method", r.Method, "path", r.URL.Path, "err", err)

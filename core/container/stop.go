@@ -268,6 +268,9 @@ func (m *Manager) Pause(ctx context.Context, ref string) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	if err := rt.Pause(ctx, runtime.ContainerID(r.ID)); err != nil {
+		if ended(ctx, rt, r.ID) {
+			return refuse(errdefs.ErrConflict, "container %s is not running", r.ID)
+		}
 		return fmt.Errorf("cannot pause container %s: %w", ref, err)
 	}
 	if r, err = m.move(u, opPause, nil); err != nil {
@@ -290,6 +293,13 @@ func (m *Manager) Unpause(ctx context.Context, ref string) error {
 	return m.resume(ctx, u)
 }
 
+// ended says whether a container's process has ended, though its exit is not yet
+// accounted for.
+func ended(ctx context.Context, rt runtime.Driver, id string) bool {
+	st, err := rt.State(ctx, runtime.ContainerID(id), "")
+	return errdefs.IsNotFound(err) || err == nil && st.Exit != nil
+}
+
 // resume thaws a paused container. It is called with the lock held.
 func (m *Manager) resume(ctx context.Context, u *unit) error {
 	r := u.get()
@@ -300,6 +310,9 @@ func (m *Manager) resume(ctx context.Context, u *unit) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	if err := rt.Resume(ctx, runtime.ContainerID(r.ID)); err != nil {
+		if ended(ctx, rt, r.ID) {
+			return refuse(errdefs.ErrConflict, "container %s is not running", r.ID)
+		}
 		return fmt.Errorf("cannot unpause container %s: %w", short(r.ID), err)
 	}
 	if r, err = m.move(u, opUnpause, nil); err != nil {
