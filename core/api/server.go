@@ -72,7 +72,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// without a word it would be told that all went well. 499 is what
 		// nginx logs then.
 		if err != nil {
-			err = httperr.Write(w, err)
+			if writeErr := httperr.Write(w, err); writeErr != nil {
+				s.log.Debug("client is gone", "method", r.Method, "path", r.URL.Path, "err", writeErr)
+			}
 		}
 		rec.status = 499
 	case err != nil && rec.status != 0:

@@ -1,8 +1,12 @@
 package shortage
 
 import (
+	"archive/tar"
+	"bytes"
 	"crypto/rand"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -12,11 +16,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
-
-	"archive/tar"
-	"bytes"
-	"io"
-	"net/http"
 
 	"github.com/strakehq/strake/test/testkit"
 )
