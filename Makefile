@@ -19,6 +19,7 @@ FAULTY   := $(BUILD)/faults
 
 GOLANGCI_VERSION := v2.15.0
 BUF_VERSION      := v1.75.0
+BENCHSTAT_VERSION := v0.0.0-20260908200009-22c9c6c9d4da
 
 PROGRAMS := cmd/strake cmd/straked cmd/strake-shim cmd/strake-conformance \
             plugins/storage-overlay plugins/runtime-runc plugins/net-bridge plugins/registry-http \
@@ -122,11 +123,20 @@ isolation: system build ## what containers reach, compared with Debian's docker.
 	@test/demo/packages docker.io containerd crun
 	$(GO) test -count=1 -timeout 20m -v ./test/isolation -args -docker
 
+ONLY  ?=
+REPS  ?= 0
+SHORT ?=
 .PHONY: bench
-bench: system build ## compare with Debian's docker.io on this machine, then micro-benchmarks
-	@test/demo/packages docker.io containerd crun
-	$(GO) test -count=1 -run '^$$' -bench . -benchtime 1x -timeout 30m -v ./test/bench
-	$(GO) test -run '^$$' -bench . -benchmem ./core/... ./sdk/... ./plugins/...
+bench: system build ## compare with docker.io and podman on this machine (ONLY=start,exec REPS=5 SHORT=1), writes docs/benchmarks.md
+	@test/demo/packages docker.io containerd crun podman conmon netavark aardvark-dns wrk procps
+	@$(GO) build -o $(BUILD)/strake-bench ./test/bench
+	@$(BUILD)/strake-bench -only '$(ONLY)' -reps $(REPS) $(if $(SHORT),-short)
+
+BASE ?= HEAD
+MICRO ?= ./core/... ./sdk/... ./cmd/... ./plugins/...
+.PHONY: bench-micro
+bench-micro: $(TOOLS)/benchstat ## micro-benchmarks of the hot paths, this tree beside BASE=<ref>
+	@test/demo/bench-micro '$(BASE)' '$(BUILD)' '$(TOOLS)/benchstat' $(MICRO)
 
 FUZZTIME ?= 10s
 .PHONY: fuzz
@@ -159,6 +169,9 @@ generate: $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc ## gen
 
 $(TOOLS)/golangci-lint:
 	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+$(TOOLS)/benchstat:
+	GOBIN=$(TOOLS) $(GO) install golang.org/x/perf/cmd/benchstat@$(BENCHSTAT_VERSION)
 
 $(TOOLS)/buf:
 	GOBIN=$(TOOLS) $(GO) install github.com/bufbuild/buf/cmd/buf@$(BUF_VERSION)

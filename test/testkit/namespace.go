@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -15,7 +16,10 @@ import (
 
 // Namespace is a network namespace of the test's own. It is gone when the test
 // and all processes in it have ended.
-type Namespace struct{ file *os.File }
+type Namespace struct {
+	file   *os.File
+	before func(*exec.Cmd) error
+}
 
 // NewNamespace makes a namespace with its loopback up and a link "ext0"
 // with address 198.51.100.1/24 (a veth whose other end leads nowhere), so that the host has an address besides
@@ -89,7 +93,50 @@ func (n *Namespace) Do(f func() error) error {
 }
 
 // Start starts a command within the namespace.
-func (n *Namespace) Start(cmd *exec.Cmd) error { return n.Do(cmd.Start) }
+func (n *Namespace) Start(cmd *exec.Cmd) error {
+	return n.Do(func() error {
+		if n.before != nil {
+			if err := n.before(cmd); err != nil {
+				return err
+			}
+		}
+		return cmd.Start()
+	})
+}
+
+// Before has f called on the thread that is about to start a command.
+func (n *Namespace) Before(f func(*exec.Cmd) error) { n.before = f }
+
+// Path is the namespace's file, for as long as this process lives.
+func (n *Namespace) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), n.file.Fd()) }
+
+// Connect lays a wire (a veth pair) to another namespace. The ends are named
+// and have the addresses given, in CIDR notation.
+func (n *Namespace) Connect(other *Namespace, name, address, otherAddress string) error {
+	err := n.Do(func() error {
+		veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: name, PeerNamespace: netlink.NsFd(other.file.Fd())}
+		if err := netlink.LinkAdd(veth); err != nil {
+			return fmt.Errorf("veth %s: %w", name, err)
+		}
+		return setAddress(name, address)
+	})
+	if err != nil {
+		return err
+	}
+	return other.Do(func() error { return setAddress(name, otherAddress) })
+}
+
+func setAddress(link, address string) error {
+	l, err := netlink.LinkByName(link)
+	if err != nil {
+		return err
+	}
+	addr, err := netlink.ParseAddr(address)
+	if err != nil {
+		return err
+	}
+	return errors.Join(netlink.AddrAdd(l, addr), netlink.LinkSetUp(l))
+}
 
 // DialContext connects from within the namespace.
 func (n *Namespace) DialContext(ctx context.Context, network, address string) (c net.Conn, err error) {

@@ -30,9 +30,29 @@ var seed = sync.OnceValues(func() (string, error) {
 })
 
 // Seed fills a storage directory of docker-registry with the images of
-// debimage, unless that was done before. Concurrent calls, by other processes
-// too, wait for each other.
+// debimage, unless that was done before.
 func Seed(ctx context.Context, dir, cache string) (err error) {
+	return Fill(ctx, dir, func(addr string) error {
+		for _, n := range debimage.Names() {
+			idx, err := debimage.Build(ctx, n, cache)
+			if err != nil {
+				return err
+			}
+			ref, err := name.ParseReference(addr+"/library/"+n+":latest", name.Insecure)
+			if err != nil {
+				return err
+			}
+			if err := remote.WriteIndex(ref, idx); err != nil {
+				return fmt.Errorf("push %s: %w", ref, err)
+			}
+		}
+		return nil
+	})
+}
+
+// Fill has push fill a storage directory through a registry at addr, unless that
+// was done before. Concurrent calls, by other processes too, wait for each other.
+func Fill(ctx context.Context, dir string, push func(addr string) error) (err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -53,18 +73,8 @@ func Seed(ctx context.Context, dir, cache string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	for _, n := range debimage.Names() {
-		idx, err := debimage.Build(ctx, n, cache)
-		if err != nil {
-			return err
-		}
-		ref, err := name.ParseReference(addr+"/library/"+n+":latest", name.Insecure)
-		if err != nil {
-			return err
-		}
-		if err := remote.WriteIndex(ref, idx); err != nil {
-			return fmt.Errorf("push %s: %w", ref, err)
-		}
+	if err := push(addr); err != nil {
+		return err
 	}
 	return os.WriteFile(done, nil, 0o644)
 }
@@ -105,13 +115,9 @@ func serve(ctx context.Context, dir string) (addr string, stop func() error, err
 
 func (h *Host) startRegistry() {
 	h.tb.Helper()
-	from, err := seed()
-	if err != nil {
-		h.tb.Fatalf("make test images: %v", err)
-	}
-	dir := filepath.Join(h.Dir, "registry")
-	if out, err := exec.Command("cp", "-a", from, dir).CombinedOutput(); err != nil {
-		h.tb.Fatalf("copy the test images: %v: %s", err, out)
+	dir := h.images
+	if dir == "" {
+		dir = h.copyImages()
 	}
 	cmd, err := registryCommand(dir, "127.0.0.1:"+registryPort, filepath.Join(h.Dir, "registry.yml"))
 	if err != nil {
@@ -134,6 +140,19 @@ func (h *Host) startRegistry() {
 		}
 		return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
 	})
+}
+
+func (h *Host) copyImages() (dir string) {
+	h.tb.Helper()
+	from, err := seed()
+	if err != nil {
+		h.tb.Fatalf("make test images: %v", err)
+	}
+	dir = filepath.Join(h.Dir, "registry")
+	if out, err := exec.Command("cp", "-a", from, dir).CombinedOutput(); err != nil {
+		h.tb.Fatalf("copy the test images: %v: %s", err, out)
+	}
+	return dir
 }
 
 // StopRegistry ends the registry, as if it were out of reach.

@@ -49,6 +49,8 @@ type Host struct {
 	// Dir is the host's temporary directory: state/, run/, config.toml,
 	// straked.log.
 	Dir string
+	// RunDir is the daemon's run directory, run/ unless an option says otherwise.
+	RunDir string
 	// Socket is the API's unix socket.
 	Socket string
 	// Registry is the registry's address, within the namespace.
@@ -63,6 +65,7 @@ type Host struct {
 	args     []string
 	under    []string
 	straked  string
+	images   string
 }
 
 // Option changes a Host before its first start.
@@ -77,6 +80,30 @@ func WithEnv(env ...string) Option { return func(h *Host) { h.env = append(h.env
 
 // WithArgs adds arguments to the daemon's command line.
 func WithArgs(args ...string) Option { return func(h *Host) { h.args = append(h.args, args...) } }
+
+// WithCgroup names the cgroup below which the daemon makes those of containers.
+func WithCgroup(path string) Option { return func(h *Host) { h.cgroup = path } }
+
+// WithImages has the registry serve a storage directory as it is, in place of a
+// copy of the test images. Hosts may share one that nobody pushes to.
+func WithImages(dir string) Option { return func(h *Host) { h.images = dir } }
+
+// WithRunOnTmpfs puts the run directory on a tmpfs, as /run is on most machines.
+func WithRunOnTmpfs() Option {
+	return func(h *Host) {
+		dir := filepath.Join(h.Dir, "tmpfs")
+		if err := errors.Join(os.Mkdir(dir, 0o711), syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=0711")); err != nil {
+			h.tb.Fatalf("mount a tmpfs on %s: %v", dir, err)
+		}
+		h.RunDir = filepath.Join(dir, "run")
+		h.Socket = filepath.Join(h.RunDir, "strake.sock")
+		h.tb.Cleanup(func() {
+			if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+				h.tb.Errorf("clean up: %v", err)
+			}
+		})
+	}
+}
 
 // WithTracer starts the daemon by a command that goes before its own and leaves
 // it the process that was started, as `strace -D` does.
@@ -94,7 +121,10 @@ func New(tb testing.TB, opts ...Option) *Host {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	h := &Host{tb: tb, Dir: dir, Socket: filepath.Join(dir, "run", "strake.sock"), cgroup: "/strake-test-" + filepath.Base(dir), straked: Bin("straked")}
+	h := &Host{
+		tb: tb, Dir: dir, RunDir: filepath.Join(dir, "run"), Socket: filepath.Join(dir, "run", "strake.sock"),
+		cgroup: "/strake-test-" + filepath.Base(dir), straked: Bin("straked"),
+	}
 	tb.Cleanup(func() {
 		if err := os.RemoveAll(dir); err != nil {
 			tb.Errorf("clean up: %v", err)
@@ -121,7 +151,10 @@ func Start(tb testing.TB, opts ...Option) *Host {
 func (h *Host) WriteConfig(extra string) {
 	h.tb.Helper()
 	var b strings.Builder
-	fmt.Fprintf(&b, "state_dir = %q\nrun_dir = %q\ncgroup_parent = %q\nlog_level = \"debug\"\n", h.Dir+"/state", h.Dir+"/run", h.cgroup)
+	fmt.Fprintf(&b, "state_dir = %q\nrun_dir = %q\ncgroup_parent = %q\n", h.Dir+"/state", h.RunDir, h.cgroup)
+	if !strings.Contains(extra, "log_level") {
+		b.WriteString("log_level = \"debug\"\n")
+	}
 	top, tables, _ := strings.Cut(extra, "[")
 	b.WriteString(top)
 	if !strings.Contains(extra, "[registry.options]") {
@@ -167,7 +200,7 @@ func (h *Host) TryStart() error {
 			return fmt.Errorf("straked ended at start: %w", err)
 		case <-deadline:
 			return errors.Join(errors.New("straked does not answer"), cmd.Process.Kill())
-		case <-time.After(5 * time.Millisecond):
+		case <-time.After(2 * time.Millisecond):
 		}
 		if c, err := net.Dial("unix", h.Socket); err == nil {
 			c.Close()
