@@ -1,18 +1,14 @@
 package gunzip
 
-import (
-	"encoding/binary"
-	"unsafe"
-)
+import "encoding/binary"
 
 // fast decodes symbols while there are inRoom bytes of input and room for
-// outRoom bytes of output. Within these bounds, which the loop checks once a
-// round, memory is read and written without further checks.
+// outRoom bytes of output, which the loop checks once a round.
 //
 // bits may hold more than n bits: those that follow, which filling up puts in
 // the same place once more.
 func (z *Reader) fast() error {
-	in, win := unsafe.Pointer(unsafe.SliceData(z.in)), unsafe.Pointer(unsafe.SliceData(z.win))
+	in, win := z.in, z.win
 	pos, out := z.pos, z.out
 	bits, n := z.bits, z.n
 	inEnd, outEnd := z.fill-inRoom, len(z.win)-outRoom
@@ -106,12 +102,12 @@ func (z *Reader) fast() error {
 
 // repeat copies length bytes from distance before out to out, and up to 15
 // bytes more.
-func repeat(win unsafe.Pointer, out, length, distance int) {
+func repeat(win []byte, out, length, distance int) {
 	from, end := out-distance, out+length
 	switch {
 	case distance >= 16:
 		for ; out < end; out, from = out+16, from+16 {
-			*(*[16]byte)(unsafe.Add(win, out)) = *(*[16]byte)(unsafe.Add(win, from))
+			*(*[16]byte)(win[out:]) = *(*[16]byte)(win[from:])
 		}
 	case distance >= 8:
 		for ; out < end; out, from = out+8, from+8 {
@@ -129,14 +125,8 @@ func repeat(win unsafe.Pointer, out, length, distance int) {
 	}
 }
 
-func load64(p unsafe.Pointer, at int) uint64 {
-	return binary.LittleEndian.Uint64((*[8]byte)(unsafe.Add(p, at))[:])
-}
+func load64(b []byte, at int) uint64 { return binary.LittleEndian.Uint64(b[at : at+8]) }
 
-func store64(p unsafe.Pointer, at int, v uint64) {
-	binary.LittleEndian.PutUint64((*[8]byte)(unsafe.Add(p, at))[:], v)
-}
+func store64(b []byte, at int, v uint64) { binary.LittleEndian.PutUint64(b[at:at+8], v) }
 
-func store32(p unsafe.Pointer, at int, v uint32) {
-	binary.LittleEndian.PutUint32((*[4]byte)(unsafe.Add(p, at))[:], v)
-}
+func store32(b []byte, at int, v uint32) { binary.LittleEndian.PutUint32(b[at:at+4], v) }
