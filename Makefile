@@ -33,13 +33,16 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 .PHONY: build
-build: ## build all programs into bin/
+build: ## build all programs into bin/; COMBINED=1: the daemon and its drivers as one file, for small machines
 	@mkdir -p $(BIN) $(BUILD)/out
 	@$(GOBUILD) -o $(BUILD)/out/ $(addprefix ./,$(PROGRAMS))
 	@for p in $(PROGRAMS); do \
 		name=$$(basename $$p); case $$p in plugins/*) name=strake-$$name;; esac; \
 		ln -f $(BUILD)/out/$$(basename $$p) $(BIN)/$$name; \
 	done
+ifeq ($(COMBINED),1)
+	@$(GO) run ./cmd/internal/combine -o $(BIN) -- -ldflags '$(LDFLAGS)'
+endif
 
 .PHONY: build-faults
 build-faults: # the programs that the crash tests disturb, with points to do so
