@@ -68,12 +68,12 @@ func pull(l *Lab, tb *stage.TB) {
 
 // dropImages removes what pull brought; what is not there is not missed.
 func dropImages(engines []*engine.Engine) {
+	args := []string{"rmi", "-f", ngx, big}
+	for i := range images.Apps {
+		args = append(args, fmt.Sprint(registry, "app", i))
+	}
 	for _, e := range engines {
-		e.Run("rmi", "-f", ngx)
-		e.Run("rmi", "-f", big)
-		for i := range images.Apps {
-			e.Run("rmi", "-f", fmt.Sprint(registry, "app", i))
-		}
+		e.Run(args...)
 	}
 }
 
