@@ -58,12 +58,13 @@ type Group struct {
 	Run  func(*Lab, *stage.TB)
 }
 
-// All are the groups in the order in which they run: those that leave much
-// behind come last.
+// All are the groups in the order in which they run. Memory comes first: another
+// daemon of the same file would share its text. Those that leave much behind come
+// last.
 func All() []Group {
 	return []Group{
-		{"cli", cli},
 		{"memory", memory},
+		{"cli", cli},
 		{"start", start},
 		{"exec", execs},
 		{"stop", stops},
