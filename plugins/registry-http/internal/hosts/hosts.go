@@ -222,9 +222,29 @@ func parseBase(s string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
 		(u.Scheme != "http" && u.Scheme != "https") {
-		return nil, fmt.Errorf("%q is not an address like https://mirror.example:5000: %w", s, errdefs.ErrInvalidArgument)
+		return nil, fmt.Errorf("%q is not an address like https://mirror.example:5000: %w", withoutSecrets(s), errdefs.ErrInvalidArgument)
 	}
 	return u, nil
+}
+
+// withoutSecrets cuts from an address what may hold a password or token: the
+// error goes to logs that more people read than the configuration. It works on
+// text, for what does not parse may hold one as well.
+func withoutSecrets(s string) string {
+	scheme, rest, found := strings.Cut(s, "://")
+	if !found {
+		scheme, rest = "", s
+	}
+	if i := strings.LastIndex(rest, "@"); i >= 0 {
+		rest = "…" + rest[i:]
+	}
+	if i := strings.IndexAny(rest, "?#"); i >= 0 {
+		rest = rest[:i+1] + "…"
+	}
+	if found {
+		return scheme + "://" + rest
+	}
+	return rest
 }
 
 // apiPath appends "/v2" as containerd does, unless the path is to be taken as

@@ -107,6 +107,27 @@ func write(t *testing.T, file, text string) {
 	}
 }
 
+func TestRefusedAddressKeepsItsPassword(t *testing.T) {
+	for _, address := range []string{
+		"https://robot:hunter2@mirror.example",
+		"robot:hunter2@mirror.example:5000",
+		"https://robot:hun/ter2@mirror.example",
+		"https://robot:%zzhunter2@mirror.example",
+		"https://hunter2@mirror.example",
+		"https://mirror.example?token=hunter2",
+		"https://mirror.example/#hunter2",
+	} {
+		_, err := New(Config{Mirrors: map[string][]string{"docker.io": {address}}})
+		if !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%s: error %v, want invalid argument", address, err)
+			continue
+		}
+		if msg := err.Error(); strings.Contains(msg, "ter2") || !strings.Contains(msg, "mirror.example") {
+			t.Errorf("%s: error %q, want the host and no secret", address, msg)
+		}
+	}
+}
+
 func TestHostsTomlIsReadAsContainerdDoes(t *testing.T) {
 	dir := t.TempDir()
 	s := newSet(t, Config{HostsDirs: []string{dir}})
@@ -161,6 +182,22 @@ func TestMalformedHostsTomlNamesFileAndFault(t *testing.T) {
 		s := newSet(t, Config{HostsDirs: []string{dir}})
 		if _, err := s.Endpoints("x.example"); err == nil || !strings.Contains(err.Error(), words) || !strings.Contains(err.Error(), "x.example") {
 			t.Errorf("%q: error is %v, want %q in it", text, err, words)
+		}
+	}
+}
+
+func TestRefusedAddressInHostsTomlKeepsItsPassword(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "x.example", "hosts.toml")
+	for _, text := range []string{
+		"server = \"https://robot:hunter2@mirror.example\"",
+		"[host.\"https://robot:hunter2@mirror.example\"]",
+	} {
+		write(t, file, text)
+		s := newSet(t, Config{HostsDirs: []string{dir}})
+		_, err := s.Endpoints("x.example")
+		if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "mirror.example") {
+			t.Errorf("%q: error is %v, want the host and no password", text, err)
 		}
 	}
 }

@@ -74,7 +74,7 @@ func (s *Set) fromFile(host string, f *hostsFile, dir string) ([]Endpoint, error
 		}
 		e, err := s.fileEndpoint(k, h, dir)
 		if err != nil {
-			return nil, fmt.Errorf("host %q: %w", k, err)
+			return nil, fmt.Errorf("host %q: %w", withoutSecrets(k), err)
 		}
 		e.Mirror, e.Namespace = true, host
 		out = append(out, e)
@@ -85,7 +85,7 @@ func (s *Set) fromFile(host string, f *hostsFile, dir string) ([]Endpoint, error
 	}
 	e, err := s.fileEndpoint(server, f.hostFile, dir)
 	if err != nil {
-		return nil, fmt.Errorf("server %q: %w", server, err)
+		return nil, fmt.Errorf("server %q: %w", withoutSecrets(server), err)
 	}
 	e.Namespace = host
 	e.Mirror = e.Host != Address(host)
