@@ -181,7 +181,7 @@ func prove(t *testing.T, s *specs.LinuxSeccomp, m machine) {
 			c := call{audit: audit, number: n}
 			tries := [][6]uint64{{}}
 			if conditional[n] {
-				tries = arguments6(values, random)
+				tries = arguments6(compared6(s), values, random)
 			}
 			for _, c.args = range tries {
 				compared++
@@ -194,9 +194,21 @@ func prove(t *testing.T, s *specs.LinuxSeccomp, m machine) {
 	t.Logf("%d instructions, %d calls compared", len(program), compared)
 }
 
-// arguments6 sets each argument to each value, with the others at random.
-func arguments6(values []uint64, random *rand.Rand) (all [][6]uint64) {
-	for i := range 6 {
+// compared6 are the arguments that any condition looks at.
+func compared6(s *specs.LinuxSeccomp) []uint {
+	set := map[uint]bool{}
+	for _, c := range s.Syscalls {
+		for _, a := range c.Args {
+			set[a.Index] = true
+		}
+	}
+	return slices.Collect(maps.Keys(set))
+}
+
+// arguments6 sets each of some arguments to each value, with the others at
+// random.
+func arguments6(indices []uint, values []uint64, random *rand.Rand) (all [][6]uint64) {
+	for _, i := range indices {
 		for _, v := range values {
 			var a [6]uint64
 			for j := range a {
