@@ -17,6 +17,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/strakehq/strake/core/config"
 	"github.com/strakehq/strake/core/engine"
@@ -75,6 +76,10 @@ func (o *options) run(ctx context.Context, c *config.Config, reload func() (*con
 		return engine.Teardown(ctx, c, log)
 	}
 	syscall.Umask(0o022)
+	// Clients' credentials pass through: no core dump, whatever the host's limits.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("switch core dumps off: %w", err)
+	}
 	// The daemon is mostly idle: a smaller heap costs it nothing that shows.
 	debug.SetGCPercent(50)
 	if o.pidFile != "" {

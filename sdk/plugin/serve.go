@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 
 	"github.com/strakehq/strake/sdk/driver"
@@ -57,6 +58,11 @@ func serve(c ServeConfig) error {
 	if os.Getenv(shake.MagicCookieKey) != shake.MagicCookieValue {
 		return errors.New("this is a " + string(contract.kind) + " driver of Strake: straked launches it; " +
 			"name it in the configuration, or try it with strake-conformance")
+	}
+	// Credentials pass through a driver: no core dump, whatever the host's
+	// limits are. The programs that it starts are not concerned.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("switch core dumps off: %w", err)
 	}
 	// A signal that somebody sends to the host's whole group is for the host
 	// to act on. SIGPIPE would kill a driver that logs when its host is gone.
