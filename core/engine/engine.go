@@ -104,10 +104,8 @@ func (e *Engine) close() (err error) {
 
 // start launches the drivers while it opens the store and reads all records.
 func (e *Engine) start(ctx context.Context) error {
-	for _, d := range []string{e.config.StateDir, e.config.RunDir} {
-		if err := os.MkdirAll(d, 0o711); err != nil {
-			return err
-		}
+	if err := os.MkdirAll(e.config.RunDir, 0o711); err != nil { // the API's socket is reached through it
+		return err
 	}
 	l, err := takeLock(e.config.StateDir)
 	if err != nil {

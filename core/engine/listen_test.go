@@ -47,6 +47,32 @@ func TestSecondDaemonOnAStateDirectoryIsRefused(t *testing.T) {
 	}
 }
 
+// CVE-2021-41091: users of the host got at programs with the set-user-ID bit in
+// containers' file systems.
+func TestTheStateDirectoryIsClosedToOthersAlsoWhenItWasOpen(t *testing.T) {
+	fresh := filepath.Join(t.TempDir(), "state")
+	open := t.TempDir()
+	if err := os.Chmod(open, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{fresh, open} {
+		l, err := takeLock(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.release(); err != nil {
+			t.Error(err)
+		}
+		fi, err := os.Stat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if mode := fi.Mode().Perm(); mode&0o027 != 0 {
+			t.Errorf("mode %o: others may enter or the group may write", mode)
+		}
+	}
+}
+
 func TestStaleSocketIsReplacedAndALiveOneIsNot(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "api.sock")
 	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})

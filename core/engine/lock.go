@@ -18,7 +18,7 @@ type lock struct{ file *os.File }
 // takeLock makes the directory and locks it. ErrUnavailable names the process
 // that has it.
 func takeLock(dir string) (*lock, error) {
-	if err := os.MkdirAll(dir, 0o711); err != nil {
+	if err := closedDir(dir); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "straked.lock"), os.O_CREATE|os.O_RDWR, 0o600)
@@ -39,6 +39,21 @@ func takeLock(dir string) (*lock, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return &lock{f}, nil
+}
+
+// closedDir makes a directory that is nobody's business but root's, or takes
+// from others what they may do with it. Volumes and roots hold files of whatever
+// owner and mode, programs with the set-user-ID bit among them: users of the host
+// must not get there.
+func closedDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o710); err != nil {
+		return err
+	}
+	fi, err := os.Stat(dir)
+	if err != nil || fi.Mode().Perm()&0o027 == 0 {
+		return err
+	}
+	return os.Chmod(dir, fi.Mode().Perm()&^0o027)
 }
 
 func (l *lock) release() error { return l.file.Close() }
