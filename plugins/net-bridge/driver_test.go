@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"net"
+	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -36,6 +37,26 @@ func attached(t *testing.T, d network.Driver, id string, ports ...network.Port) 
 		t.Fatal(err)
 	}
 	return a
+}
+
+// CVE-2020-13401 and CVE-2020-10749: a container announced itself as the host's
+// IPv6 router.
+func TestTheHostTakesNoRoutesFromABridge(t *testing.T) {
+	t.Parallel()
+	if !conformance.Isolated(t) {
+		return
+	}
+	s := subject(t, "binary", "nftables")
+	ensured(t, s.Driver())
+	for setting, want := range map[string]string{
+		"ipv6/conf/strake0/accept_ra": "0", "ipv6/conf/strake0/accept_redirects": "0", "ipv6/conf/strake0/disable_ipv6": "1",
+		"ipv4/conf/strake0/accept_redirects": "0",
+	} {
+		got, err := os.ReadFile("/proc/sys/net/" + setting)
+		if err != nil || strings.TrimSpace(string(got)) != want {
+			t.Errorf("%s is %q (%v), want %s", setting, got, err, want)
+		}
+	}
 }
 
 func TestAPublishedPortCannotBeTakenByAProcess(t *testing.T) {

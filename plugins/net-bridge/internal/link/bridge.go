@@ -3,6 +3,7 @@ package link
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"strings"
@@ -53,11 +54,27 @@ func (l *Links) EnsureBridge(b Bridge) error {
 	if _, err := Sysctl("ipv4/conf/"+b.Name+"/route_localnet", "1"); err != nil {
 		return fmt.Errorf("bridge %s: %w", b.Name, err)
 	}
+	if err := deaf(b.Name); err != nil {
+		return fmt.Errorf("bridge %s: %w", b.Name, err)
+	}
 	if k.Attrs().Flags&net.FlagUp != 0 {
 		return nil
 	}
 	if err := l.host.LinkSetUp(k); err != nil {
 		return fmt.Errorf("bridge %s: set up: %w", b.Name, err)
+	}
+	return nil
+}
+
+// deaf makes the host take neither routes nor redirects from a bridge: a
+// container that may make raw packets could announce itself as the host's router
+// (router advertisements) or as a better one (ICMP redirects). Kernels without
+// IPv6 lack its settings.
+func deaf(bridge string) error {
+	for _, s := range []string{"ipv6/conf/" + bridge + "/accept_ra", "ipv6/conf/" + bridge + "/accept_redirects", "ipv4/conf/" + bridge + "/accept_redirects"} {
+		if _, err := Sysctl(s, "0"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	return nil
 }
@@ -68,6 +85,11 @@ func (l *Links) addBridge(b Bridge) (netlink.Link, error) {
 	k := &netlink.Bridge{LinkAttrs: attrs}
 	if err := l.host.LinkAdd(k); err != nil {
 		return nil, fmt.Errorf("bridge %s: add: %w", b.Name, err)
+	}
+	// Networks have no IPv6: without this, containers would reach whatever
+	// listens on the host's link-local address.
+	if _, err := Sysctl("ipv6/conf/"+b.Name+"/disable_ipv6", "1"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(fmt.Errorf("bridge %s: %w", b.Name, err), l.host.LinkDel(k))
 	}
 	if err := l.host.LinkSetAlias(k, l.alias+b.Tag); err != nil {
 		return nil, errors.Join(fmt.Errorf("bridge %s: set alias: %w", b.Name, err), l.host.LinkDel(k))
