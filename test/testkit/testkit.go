@@ -243,6 +243,10 @@ func (h *Host) Stop() { h.signal(syscall.SIGTERM) }
 // Kill ends the daemon with SIGKILL and waits until it is gone.
 func (h *Host) Kill() { h.signal(syscall.SIGKILL) }
 
+// Crash ends the daemon as a fault of its own would, with SIGABRT, and waits
+// until it is gone.
+func (h *Host) Crash() { h.signal(syscall.SIGABRT) }
+
 func (h *Host) signal(sig syscall.Signal) {
 	h.tb.Helper()
 	cmd := h.daemon
