@@ -41,9 +41,27 @@ func isManifest(mediaType string) bool {
 	return mediaType == ocispec.MediaTypeImageManifest || mediaType == dockerManifest
 }
 
+// checkKind refuses a document that could be read as an index and as a manifest:
+// whoever answers would decide which (CVE-2021-41190).
+func checkKind(data []byte) error {
+	var both struct {
+		Manifests, Config, Layers json.RawMessage
+	}
+	if err := json.Unmarshal(data, &both); err != nil {
+		return fmt.Errorf("manifest is malformed: %w: %w", err, errdefs.ErrDataLoss)
+	}
+	if both.Manifests != nil && (both.Config != nil || both.Layers != nil) {
+		return fmt.Errorf("document is an index and a manifest at once: %w", errdefs.ErrDataLoss)
+	}
+	return nil
+}
+
 // parseIndex reads an OCI index or a Docker manifest list.
 func parseIndex(data []byte) (ocispec.Index, error) {
 	var x ocispec.Index
+	if err := checkKind(data); err != nil {
+		return x, err
+	}
 	if err := json.Unmarshal(data, &x); err != nil {
 		return x, fmt.Errorf("index is malformed: %w: %w", err, errdefs.ErrDataLoss)
 	}
@@ -66,6 +84,9 @@ func parseManifest(mediaType string, data []byte) (ocispec.Manifest, error) {
 	}
 	if !isManifest(mediaType) {
 		return m, fmt.Errorf("media type %q is no image: %w", mediaType, errdefs.ErrInvalidArgument)
+	}
+	if err := checkKind(data); err != nil {
+		return m, err
 	}
 	if err := json.Unmarshal(data, &m); err != nil {
 		return m, fmt.Errorf("manifest is malformed: %w: %w", err, errdefs.ErrDataLoss)
