@@ -102,6 +102,9 @@ func killShim(id runtime.ContainerID) error {
 		}
 		err = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 		if err == nil {
+			err = unix.EINTR
+		}
+		for errors.Is(err, unix.EINTR) {
 			_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
 		}
 		return errors.Join(err, unix.Close(fd))

@@ -124,6 +124,7 @@ func (c *Container) start() error {
 	if s := c.stateOf(c.init).Status; s == wire.Running || s == wire.Paused {
 		return nil
 	}
+	waiting := c.init.name()
 	if err := c.change([]wire.Status{wire.Created}, "start"); err != nil {
 		return err
 	}
@@ -136,7 +137,11 @@ func (c *Container) start() error {
 	}
 	s := p.state
 	c.mu.Unlock()
-	p.streams.Started()
+	if s.TTY == 0 {
+		p.streams.Started()
+	} else {
+		go p.admitInput(waiting)
+	}
 	if s.Status != wire.Running {
 		return nil
 	}

@@ -51,6 +51,32 @@ func (p *process) readPid() (int, error) {
 	return pid, nil
 }
 
+// How long and how often the OCI runtime's process, which was let go, is looked
+// at until it has become the container's.
+const (
+	becomesWithin = time.Second
+	becomesEvery  = time.Millisecond
+)
+
+// admitInput lets a terminal's input through as soon as the process is no longer
+// the runtime's that waited in its place under the name waiting.
+func (p *process) admitInput(waiting string) {
+	end := time.Now().Add(becomesWithin)
+	for p.name() == waiting && waiting != "" && time.Now().Before(end) {
+		time.Sleep(becomesEvery)
+	}
+	p.streams.Started()
+}
+
+// name is the process's command name; empty when it is gone.
+func (p *process) name() string {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(p.handle.Pid) + "/comm")
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
 // ended is called once for each process, when it has ended. Order matters:
 // output is logged and the status is on disk before anybody is told.
 func (c *Container) ended(p *process, s reap.Status) {

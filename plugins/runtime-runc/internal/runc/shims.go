@@ -69,7 +69,21 @@ func killProcess(pid int) error {
 		err = nil
 	}
 	if err == nil {
-		_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int((5 * time.Second).Milliseconds()))
+		err = awaitEnd(fd, time.Now().Add(killWithin))
 	}
 	return errors.Join(err, unix.Close(fd))
+}
+
+// killWithin is how long a killed process may take to end.
+const killWithin = 5 * time.Second
+
+// awaitEnd waits for the end of the process of a pidfd, through interruptions.
+func awaitEnd(fd int, until time.Time) error {
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for {
+		_, err := unix.Poll(p, int(max(0, time.Until(until)).Milliseconds()))
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
