@@ -269,7 +269,7 @@ type Streamer interface {
 	Attach(ctx context.Context, id ContainerID, exec ExecID, want StreamSet) (socket string, err error)
 	// Resize sets the terminal's size in cells.
 	Resize(ctx context.Context, id ContainerID, exec ExecID, width, height uint16) error
-	// CloseStdin ends standard input.
+	// CloseStdin ends standard input; that of a stopped process has ended.
 	CloseStdin(ctx context.Context, id ContainerID, exec ExecID) error
 }
 

@@ -68,7 +68,15 @@ func (d *Driver) Resize(ctx context.Context, id runtime.ContainerID, exec runtim
 	return d.simple(ctx, id, wire.Request{Op: wire.OpResize, Exec: string(exec), Width: width, Height: height})
 }
 
-// CloseStdin ends standard input.
+// CloseStdin ends standard input, which that of a stopped container has.
 func (d *Driver) CloseStdin(ctx context.Context, id runtime.ContainerID, exec runtime.ExecID) error {
-	return d.simple(ctx, id, wire.Request{Op: wire.OpCloseStdin, Exec: string(exec)})
+	c, err := d.get(id)
+	if err != nil {
+		return err
+	}
+	_, err = c.call(ctx, wire.Request{Op: wire.OpCloseStdin, Exec: string(exec)})
+	if isNoShim(err) {
+		return nil
+	}
+	return err
 }
