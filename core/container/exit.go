@@ -158,20 +158,26 @@ const (
 
 // restartAfter applies a restart policy to an exit.
 func restartAfter(p container.RestartPolicy, r run, e runtime.Exit) (again bool, pause time.Duration) {
-	if r.Stopped {
-		return false, 0
-	}
-	switch p.Name {
-	case container.RestartPolicyAlways, container.RestartPolicyUnlessStopped:
-		again = true
-	case container.RestartPolicyOnFailure:
-		again = e.Code != 0 && (p.MaximumRetryCount == 0 || r.RestartCount < p.MaximumRetryCount)
-	case container.RestartPolicyDisabled:
-	}
+	again = goesOn(p, r, e.Code)
 	if e.At.Sub(r.StartedAt) >= goodRun {
 		return again, firstPause
 	}
 	return again, pauseAfter(r.RestartCount)
+}
+
+// goesOn says whether a restart policy goes on after a run that came to code.
+func goesOn(p container.RestartPolicy, r run, code int) bool {
+	if r.Stopped {
+		return false
+	}
+	switch p.Name {
+	case container.RestartPolicyAlways, container.RestartPolicyUnlessStopped:
+		return true
+	case container.RestartPolicyOnFailure:
+		return code != 0 && (p.MaximumRetryCount == 0 || r.RestartCount < p.MaximumRetryCount)
+	case container.RestartPolicyDisabled:
+	}
+	return false
 }
 
 // pauseAfter is the pause before another restart when there were some already.

@@ -74,7 +74,8 @@ func (m *Manager) startByPolicy(ctx context.Context, u *unit) error {
 		return nil
 	}
 	r := u.get()
-	if r.Run.Status != container.StateExited || r.Run.ExitCode != codeUnknown || !wantsRetry(r) {
+	if r.Run.Status != container.StateExited || r.Run.ExitCode != codeUnknown ||
+		r.Host.AutoRemove || !goesOn(r.Host.RestartPolicy, r.Run, r.Run.ExitCode) {
 		return err
 	}
 	r, moveErr := m.move(u, opRetry, nil)
@@ -83,19 +84,4 @@ func (m *Manager) startByPolicy(ctx context.Context, u *unit) error {
 	}
 	m.restartLater(u, pauseAfter(r.Run.RestartCount)) //nolint:contextcheck // goes on when this attempt is over
 	return errors.Join(err, m.save(r))
-}
-
-// wantsRetry says whether the restart policy goes on after a start that failed.
-func wantsRetry(r record) bool {
-	if r.Run.Stopped || r.Host.AutoRemove {
-		return false
-	}
-	switch p := r.Host.RestartPolicy; p.Name {
-	case container.RestartPolicyAlways, container.RestartPolicyUnlessStopped:
-		return true
-	case container.RestartPolicyOnFailure:
-		return p.MaximumRetryCount == 0 || r.Run.RestartCount < p.MaximumRetryCount
-	case container.RestartPolicyDisabled:
-	}
-	return false
 }
