@@ -84,10 +84,14 @@ func testsOf(a specs.LinuxSeccompArg, wide bool) []test {
 	case specs.OpNotEqual:
 		high.cond, high.yes, high.no = bpf.JumpEqual, next, pass
 		low.cond, low.yes, low.no = bpf.JumpEqual, fail, pass
-	case specs.OpLessThan, specs.OpLessEqual:
-		return less(a.Op, high, low, wide)
-	case specs.OpGreaterThan, specs.OpGreaterEqual:
-		return greater(a.Op, high, low, wide)
+	case specs.OpLessThan:
+		return ordered(high, low, bpf.JumpGreaterOrEqual, fail, pass, wide)
+	case specs.OpLessEqual:
+		return ordered(high, low, bpf.JumpGreaterThan, fail, pass, wide)
+	case specs.OpGreaterEqual:
+		return ordered(high, low, bpf.JumpGreaterOrEqual, pass, fail, wide)
+	case specs.OpGreaterThan:
+		return ordered(high, low, bpf.JumpGreaterThan, pass, fail, wide)
 	default: // equal, masked or not
 		high.cond, high.yes, high.no = bpf.JumpEqual, next, fail
 		low.cond, low.yes, low.no = bpf.JumpEqual, pass, fail
@@ -103,24 +107,12 @@ func halves(wide bool, low test, high ...test) []test {
 	return append(high, low)
 }
 
-func less(op specs.LinuxSeccompOperator, high, low test, wide bool) []test {
+// ordered goes to beyond when the argument is above the value, or at least it,
+// as cond says of the lower halves, and to within when it is not.
+func ordered(high, low test, cond bpf.JumpTest, beyond, within target, wide bool) []test {
 	above := high
-	above.cond, above.yes, above.no = bpf.JumpGreaterThan, fail, next
-	high.cond, high.yes, high.no = bpf.JumpEqual, next, pass
-	low.cond, low.yes, low.no = bpf.JumpGreaterOrEqual, fail, pass
-	if op == specs.OpLessEqual {
-		low.cond = bpf.JumpGreaterThan
-	}
-	return halves(wide, low, above, high)
-}
-
-func greater(op specs.LinuxSeccompOperator, high, low test, wide bool) []test {
-	above := high
-	above.cond, above.yes, above.no = bpf.JumpGreaterThan, pass, next
-	high.cond, high.yes, high.no = bpf.JumpEqual, next, fail
-	low.cond, low.yes, low.no = bpf.JumpGreaterOrEqual, pass, fail
-	if op == specs.OpGreaterThan {
-		low.cond = bpf.JumpGreaterThan
-	}
+	above.cond, above.yes, above.no = bpf.JumpGreaterThan, beyond, next
+	high.cond, high.yes, high.no = bpf.JumpEqual, next, within
+	low.cond, low.yes, low.no = cond, beyond, within
 	return halves(wide, low, above, high)
 }
