@@ -124,7 +124,10 @@ func (c *Container) start() error {
 	if s := c.stateOf(c.init).Status; s == wire.Running || s == wire.Paused {
 		return nil
 	}
-	waiting := c.init.name()
+	waiting := ""
+	if c.conf.IO.Terminal {
+		waiting = c.init.name()
+	}
 	if err := c.change([]wire.Status{wire.Created}, "start"); err != nil {
 		return err
 	}
