@@ -22,14 +22,17 @@ import (
 // module is the import path of the tree in the working directory.
 const module = "github.com/strakehq/strake"
 
-// programs are the names of the links, and the packages behind them.
-func programs() map[string]string {
-	return map[string]string{
-		"straked":                "cmd/straked",
-		"strake-storage-overlay": "plugins/storage-overlay",
-		"strake-runtime-runc":    "plugins/runtime-runc",
-		"strake-net-bridge":      "plugins/net-bridge",
-		"strake-registry-http":   "plugins/registry-http",
+// program is a name, and the main package behind it.
+type program struct{ name, pkg string }
+
+// programs are in a fixed order, for builds that are the same each time.
+func programs() []program {
+	return []program{
+		{"straked", "cmd/straked"},
+		{"strake-storage-overlay", "plugins/storage-overlay"},
+		{"strake-runtime-runc", "plugins/runtime-runc"},
+		{"strake-net-bridge", "plugins/net-bridge"},
+		{"strake-registry-http", "plugins/registry-http"},
 	}
 }
 
@@ -49,8 +52,8 @@ func run(out string, flags []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	o := overlay{dir: dir, Replace: map[string]string{}}
-	for _, pkg := range programs() {
-		if err := o.rename(pkg); err != nil {
+	for _, p := range programs() {
+		if err := o.rename(p.pkg); err != nil {
 			return err
 		}
 	}
@@ -62,23 +65,23 @@ func run(out string, flags []string) (err error) {
 	if err != nil {
 		return err
 	}
-	program := filepath.Join(out, ".combined")
-	args := append(append([]string{"build", "-overlay", list}, flags...), "-o", program, "./"+main)
+	file := filepath.Join(out, ".combined")
+	args := append(append([]string{"build", "-overlay", list}, flags...), "-o", file, "./"+main)
 	cmd := exec.Command("go", args...) //nolint:noctx // ends with us
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("go build: %w", err)
 	}
-	for name := range programs() {
-		link := filepath.Join(out, name)
+	for _, p := range programs() {
+		link := filepath.Join(out, p.name)
 		if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if err := os.Link(program, link); err != nil {
+		if err := os.Link(file, link); err != nil {
 			return err
 		}
 	}
-	return os.Remove(program)
+	return os.Remove(file)
 }
 
 // overlay is what go build's flag of that name takes: files that are not where
@@ -130,11 +133,9 @@ func (o *overlay) rename(pkg string) error {
 // dispatcher is the main package that all names lead to.
 func dispatcher() string {
 	imports, cases := "", ""
-	i := 0
-	for name, pkg := range programs() {
-		i++
-		imports += fmt.Sprintf("\tp%d %q\n", i, module+"/"+pkg+"/combined")
-		cases += fmt.Sprintf("\tcase %q:\n\t\tp%d.Main()\n", name, i)
+	for i, p := range programs() {
+		imports += fmt.Sprintf("\tp%d %q\n", i, module+"/"+p.pkg+"/combined")
+		cases += fmt.Sprintf("\tcase %q:\n\t\tp%d.Main()\n", p.name, i)
 	}
 	return "package main\n\nimport (\n\t\"fmt\"\n\t\"os\"\n\t\"path/filepath\"\n\n" + imports + `)
 
