@@ -24,6 +24,14 @@ BENCHSTAT_VERSION := v0.0.0-20260908200009-22c9c6c9d4da
 PROGRAMS := cmd/strake cmd/straked cmd/strake-shim cmd/strake-conformance \
             plugins/storage-overlay plugins/runtime-runc plugins/net-bridge plugins/registry-http \
             plugins/examples/storage-copy
+DISTURBED := $(filter-out cmd/strake-conformance plugins/examples/%,$(PROGRAMS))
+
+# link gives programs ($(1)), as go built them into a directory ($(2)), the names
+# that they are known by in another ($(3)).
+link = for p in $(1); do \
+	name=$$(basename $$p); case $$p in plugins/*) name=strake-$$name;; esac; \
+	ln -f $(2)/$$(basename $$p) $(3)/$$name; \
+done
 
 .PHONY: all
 all: build ## build everything (default)
@@ -36,10 +44,7 @@ help: ## list the targets
 build: ## build all programs into bin/; COMBINED=1: the daemon and its drivers as one file, for small machines
 	@mkdir -p $(BIN) $(BUILD)/out
 	@$(GOBUILD) -o $(BUILD)/out/ $(addprefix ./,$(PROGRAMS))
-	@for p in $(PROGRAMS); do \
-		name=$$(basename $$p); case $$p in plugins/*) name=strake-$$name;; esac; \
-		ln -f $(BUILD)/out/$$(basename $$p) $(BIN)/$$name; \
-	done
+	@$(call link,$(PROGRAMS),$(BUILD)/out,$(BIN))
 ifeq ($(COMBINED),1)
 	@$(GO) run ./cmd/internal/combine -o $(BIN) -- -ldflags '$(LDFLAGS)'
 endif
@@ -47,11 +52,8 @@ endif
 .PHONY: build-faults
 build-faults: # the programs that the crash tests disturb, with points to do so
 	@mkdir -p $(FAULTY)/out
-	@$(GOBUILD) -tags faults -o $(FAULTY)/out/ $(addprefix ./,$(filter-out cmd/strake-conformance plugins/examples/%,$(PROGRAMS)))
-	@for p in $(filter-out cmd/strake-conformance plugins/examples/%,$(PROGRAMS)); do \
-		name=$$(basename $$p); case $$p in plugins/*) name=strake-$$name;; esac; \
-		ln -f $(FAULTY)/out/$$(basename $$p) $(FAULTY)/$$name; \
-	done
+	@$(GOBUILD) -tags faults -o $(FAULTY)/out/ $(addprefix ./,$(DISTURBED))
+	@$(call link,$(DISTURBED),$(FAULTY)/out,$(FAULTY))
 
 .PHONY: install
 install: build ## install into /usr/local
