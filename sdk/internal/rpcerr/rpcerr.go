@@ -108,6 +108,11 @@ func Decode(ctx context.Context, err error, what string) error {
 	if s.Code() == codes.Unavailable || s.Code() == codes.Canceled {
 		return fmt.Errorf("%s: %w: %s", what, ErrLost, s.Message())
 	}
+	// The driver's side may end an overdue call an instant before this one, in
+	// words that do not speak of time.
+	if s.Code() == codes.DeadlineExceeded {
+		return fmt.Errorf("%s: %w", what, context.DeadlineExceeded)
+	}
 	return fmt.Errorf("%s: %w", what, &remote{s.Message(), byCode(s.Code())})
 }
 

@@ -101,6 +101,14 @@ func TestAnEndedContextIsSaidAsSuch(t *testing.T) {
 	}
 }
 
+func TestADeadlineSeenByTheDriverFirstIsSaidAsSuch(t *testing.T) {
+	reset := status.Error(codes.DeadlineExceeded, "stream terminated by RST_STREAM with error code: CANCEL")
+	err := Decode(context.Background(), reset, "driver x: Y")
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "deadline") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestFileNamesThatAreNotUTF8DoNotCostTheClass(t *testing.T) {
 	err := Decode(context.Background(), Encode(fmt.Errorf("file \xff\xfe: %w", errdefs.ErrNotFound)), "")
 	if !errdefs.IsNotFound(err) {
