@@ -23,8 +23,9 @@ type ServeConfig struct {
 	Driver driver.Driver
 	// Logger is the driver's log. NewLogger makes one with the host's level.
 	Logger hclog.Logger
-	// Survive keeps the process alive when the host is gone. Drivers of the
-	// daemon are crash-only and die with it.
+	// Survive keeps the process alive when the host is gone, until the next
+	// one launches a driver. Drivers of the daemon are crash-only and die with
+	// it.
 	Survive bool
 }
 

@@ -30,26 +30,28 @@ func newSocketDir(parent string) (*socketDir, error) {
 	if err := privateDir(parent); err != nil {
 		return nil, err
 	}
+	// One launch at a time: when it is over, no driver of a dead host is left
+	// for the next one either.
+	all, err := lockDir(parent, 0)
+	if err != nil {
+		return nil, fmt.Errorf("socket directory: %w", err)
+	}
+	defer all.Close() //nolint:errcheck // the lock goes with it
 	if err := sweep(parent); err != nil {
 		return nil, err
 	}
-	for {
-		path, err := os.MkdirTemp(parent, launchPrefix)
-		if err != nil {
-			return nil, fmt.Errorf("socket directory: %w", err)
-		}
-		if err := bulk.CheckDir(path); err != nil {
-			return nil, errors.Join(err, os.Remove(path))
-		}
-		lock, err := lockDir(path)
-		if err != nil && !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, os.ErrNotExist) {
-			return nil, errors.Join(err, os.Remove(path))
-		}
-		if err == nil {
-			return &socketDir{path, lock}, nil
-		}
-		// Another host's sweep took it between its making and its locking.
+	path, err := os.MkdirTemp(parent, launchPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("socket directory: %w", err)
 	}
+	if err := bulk.CheckDir(path); err != nil {
+		return nil, errors.Join(err, os.Remove(path))
+	}
+	lock, err := lockDir(path, unix.LOCK_NB)
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(path))
+	}
+	return &socketDir{path, lock}, nil
 }
 
 func privateDir(path string) error {
@@ -67,13 +69,17 @@ func privateDir(path string) error {
 	return nil
 }
 
-// lockDir locks a directory that still exists. The lock ends with the process.
-func lockDir(path string) (*os.File, error) {
+// lockDir locks a directory that still exists, and waits for it unless flags
+// say LOCK_NB. The lock ends with the process.
+func lockDir(path string, flags int) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|flags)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
 	}
 	if _, err := os.Stat(path); err != nil {
@@ -82,7 +88,8 @@ func lockDir(path string) (*os.File, error) {
 	return f, nil
 }
 
-// sweep removes the directories whose hosts are dead.
+// sweep removes the directories whose hosts are dead, and ends the drivers that
+// are left of them.
 func sweep(parent string) error {
 	entries, err := os.ReadDir(parent)
 	if err != nil {
@@ -92,14 +99,17 @@ func sweep(parent string) error {
 		if !strings.HasPrefix(e.Name(), launchPrefix) {
 			continue
 		}
-		lock, err := lockDir(filepath.Join(parent, e.Name()))
+		lock, err := lockDir(filepath.Join(parent, e.Name()), unix.LOCK_NB)
 		if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, os.ErrNotExist) {
-			continue // in use, or swept by another
+			continue // in use, or just removed by its host
 		}
 		if err != nil {
 			return fmt.Errorf("socket directory: sweep: %w", err)
 		}
 		dead := socketDir{filepath.Join(parent, e.Name()), lock}
+		if err := dead.evict(); err != nil {
+			return errors.Join(fmt.Errorf("socket directory: sweep: %w", err), lock.Close())
+		}
 		if err := dead.remove(); err != nil {
 			return err
 		}

@@ -93,6 +93,25 @@ func TestADriverEndsWhenItsHostIsKilled(t *testing.T) {
 	next.Kill()
 }
 
+// Whatever keeps a driver from ending with its host, it must not go on beside its
+// successor.
+func TestDriversOfADeadHostAreEndedBeforeTheNextLaunch(t *testing.T) {
+	host, driver, dir := startHost(t, "host of survivor")
+	host.Process.Kill()
+	host.Wait()
+	hang(t, driver)
+	c := launchConfig(t, "full")
+	c.SocketDir = dir + "/s"
+	next, err := plugin.Launch(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Kill()
+	if alive(driver) {
+		t.Error("it is still there")
+	}
+}
+
 func TestADriverThatSurvivesItsHostGoesOnWritingToBothStreams(t *testing.T) {
 	host, driver, dir := startHost(t, "host of survivor")
 	host.Process.Kill()
@@ -169,13 +188,13 @@ func TestProgramsThatADriverStartsInheritNothing(t *testing.T) {
 }
 
 // hang stops a process and waits until all of it stands still.
-func hang(t *testing.T, p *plugin.Client) {
+func hang(t *testing.T, pid int) {
 	t.Helper()
-	if err := syscall.Kill(p.Pid(), syscall.SIGSTOP); err != nil {
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "it stops", func() bool {
-		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.Pid()))
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -190,7 +209,7 @@ func hang(t *testing.T, p *plugin.Client) {
 
 func TestAHungDriverCanBeKilled(t *testing.T) {
 	p, s := launch(t, "full")
-	hang(t, p)
+	hang(t, p.Pid())
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := s.Mounts(ctx, "k"); !errors.Is(err, context.DeadlineExceeded) {
@@ -206,7 +225,7 @@ func TestAHungDriverCanBeKilled(t *testing.T) {
 
 func TestAHungDriverIsKilledWhenItDoesNotShutDownInTime(t *testing.T) {
 	p, _ := launch(t, "full")
-	hang(t, p)
+	hang(t, p.Pid())
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if err := p.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
