@@ -42,7 +42,7 @@ type state struct {
 	reason string
 	// proc is the process that calls go to; nil while there is none.
 	proc *process
-	// hopeless says that waiting is of no use: the last launch failed.
+	// hopeless says that waiting is of no use: the last launches failed.
 	hopeless bool
 	info     driver.Info // of the last process that told
 	path     string

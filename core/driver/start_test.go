@@ -183,6 +183,24 @@ func TestDriverIsAvailableOnceItsBinaryIsMended(t *testing.T) {
 	})
 }
 
+// What the daemon does first, right after a launch, is not to be lost because a
+// process was killed before it was ready.
+func TestCallsWaitForTheNextLaunchWhenTheFirstProcessIsKilled(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, config.Driver{Driver: "test"}, nil)
+	path := filepath.Join(f.bin, "strake-storage-test")
+	if err := os.Rename(path, path+".good"); err != nil {
+		t.Fatal(err)
+	}
+	f.script("strake-storage-test", `[ -e "$0.killed" ] && exec "$0.good"; : >"$0.killed"; kill -KILL $$`)
+	if err := f.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Storage().Stat(t.Context(), "x"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCheckStartsNothingAndChangesNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, config.Driver{Driver: "test"}, nil)

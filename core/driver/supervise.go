@@ -95,7 +95,12 @@ func (in *instance) start(ctx context.Context, attempt int) (*process, error) {
 		in.recoverHandles(ctx, p)
 	}
 	if err != nil {
-		in.set(func(s *state) { s.status, s.reason, s.proc, s.pid, s.hopeless = failed, err.Error(), nil, 0, true })
+		in.set(func(s *state) {
+			s.status, s.reason, s.proc, s.pid = failed, err.Error(), nil, 0
+			// A process that was killed says little of the next one: calls wait
+			// for that, until the delays have grown.
+			s.hopeless = s.hopeless || !errdefs.IsUnavailable(err)
+		})
 		if ctx.Err() == nil {
 			in.log.Error("driver is not available", "driver", in.spec.name, "err", err)
 		}
