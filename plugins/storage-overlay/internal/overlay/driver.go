@@ -22,6 +22,7 @@ package overlay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -131,5 +132,5 @@ func makeDirs(root string) error {
 			return err
 		}
 	}
-	return os.Chmod(filepath.Join(root, "empty"), 0o755)
+	return errors.Join(os.Chmod(filepath.Join(root, "empty"), 0o755), spread(filepath.Join(root, "snapshots")))
 }

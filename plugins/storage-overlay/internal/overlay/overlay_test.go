@@ -315,3 +315,28 @@ func BenchmarkPrepareRemove(b *testing.B) {
 		must(b, d.Remove(b.Context(), "ctr"))
 	}
 }
+
+// TestLayersAreSpread: a layer that begins where another one was deleted takes
+// several times as long on ext4 (see spread).
+func TestLayersAreSpread(t *testing.T) {
+	c := config(t)
+	var fs unix.Statfs_t
+	must(t, unix.Statfs(c.StateDir, &fs))
+	if fs.Type != unix.EXT4_SUPER_MAGIC || fs.Blocks*uint64(fs.Bsize) < 32<<30 {
+		t.Skip("needs an ext4 of many block groups")
+	}
+	d, _ := start(t, c)
+	regions := map[uint64]bool{}
+	for i := range 16 {
+		key := storage.SnapshotKey(fmt.Sprint(i))
+		prepare(t, d, key, "")
+		e, err := d.store.get(key)
+		must(t, err)
+		var st unix.Stat_t
+		must(t, unix.Stat(d.store.fs(e.n), &st))
+		regions[st.Ino>>17] = true // 16 block groups of 8192
+	}
+	if len(regions) < 4 {
+		t.Errorf("16 snapshots lie in %d regions of the disk", len(regions))
+	}
+}
