@@ -119,7 +119,9 @@ func take(dir string, p Point) (action string, others []string, ok bool) {
 func act(dir string, p Point, action string, others []string) {
 	name, err := os.Executable()
 	must(err)
-	write(filepath.Join(dir, "fired", string(p)), fmt.Sprintf("%d %s", os.Getpid(), filepath.Base(name)))
+	fired := filepath.Join(dir, "fired", string(p)) // a test that sees it can read it whole
+	write(fired+".aside", fmt.Sprintf("%d %s", os.Getpid(), filepath.Base(name)))
+	must(os.Rename(fired+".aside", fired))
 	signal := map[string]syscall.Signal{"kill": syscall.SIGKILL, "stop": syscall.SIGSTOP}[action]
 	for _, o := range others {
 		pid, err := strconv.Atoi(o)

@@ -48,7 +48,7 @@ func TestNothingIsLost(t *testing.T) {
 			w := newWorld(t)
 			defer w.count(r)
 			for range roundsPerWorld {
-				w.round(n, p.next(), "kill", settled, r)
+				w.round(n, p.next(), settled, r)
 				n++
 				if r.faults >= *faults || time.Since(began) > *budget {
 					break
@@ -75,8 +75,9 @@ func TestACrashAtAPointLosesNothing(t *testing.T) {
 		{point: mishap.BridgeRules, hit: 2},
 		{point: mishap.ShimExit, hit: 2},
 		{point: mishap.SnapshotNamed, hit: 5, with: []string{"daemon"}},
+		{point: mishap.BridgeLinked, hit: 2, stop: 300 * time.Millisecond},
 	} {
-		w.round(n, s, "kill", settled, r)
+		w.round(n, s, settled, r)
 		if r.points[s.point] == 0 {
 			t.Errorf("%s did not act", s.point)
 		}

@@ -3,6 +3,7 @@ package crash
 import (
 	"math/rand"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/strakehq/strake/sdk/mishap"
@@ -16,32 +17,43 @@ type strike struct {
 	// with lists who gets the same at the same moment: "daemon" or a kind of
 	// driver.
 	with []string
-	// random are those who are killed at moments of their own.
+	// stop is how long the point stops its process; 0: it kills it.
+	stop time.Duration
+	// random are those who are struck at moments of their own.
 	random []moment
 }
 
 type moment struct {
 	victim string
 	after  time.Duration
+	stop   time.Duration // as in strike
 }
 
-// randoms are those who are killed at random moments.
+// randoms are those who are struck at random moments.
 func randoms() []string {
 	return []string{
 		"daemon", "storage", "runtime", "network", "registry", "drivers", "everything", "shim", "shims", "runc", "shim and runtime",
+		"storage" + stopped, "runtime" + stopped, "network" + stopped, "registry" + stopped,
 	}
 }
 
+// stopped ends the names of those who are not killed.
+const stopped = " stopped"
+
+// aMinute is longer than any driver may leave the daemon without an answer.
+const aMinute = time.Minute
+
 // plan deals out points, each before any comes again.
 type plan struct {
-	rng   *rand.Rand
-	deck  []mishap.Point
-	all   []mishap.Point
-	count int
+	rng    *rand.Rand
+	deck   []mishap.Point
+	all    []mishap.Point
+	count  int
+	minute map[string]bool // who has been stopped for a minute
 }
 
 func newPlan(seed int64, all []mishap.Point) *plan {
-	return &plan{rng: rand.New(rand.NewSource(seed)), all: all}
+	return &plan{rng: rand.New(rand.NewSource(seed)), all: all, minute: map[string]bool{}}
 }
 
 func (p *plan) next() strike {
@@ -54,7 +66,10 @@ func (p *plan) next() strike {
 	if many(s.point) {
 		s.hit = 1 + p.rng.Intn(40)
 	}
-	if p.rng.Intn(5) == 0 {
+	switch {
+	case inDriver(s.point) && p.rng.Intn(4) == 0:
+		s.stop = p.pause("point")
+	case p.rng.Intn(5) == 0:
 		for _, v := range []string{"daemon", "storage", "runtime", "network", "registry"} {
 			if p.rng.Intn(2) == 0 {
 				s.with = append(s.with, v)
@@ -63,10 +78,36 @@ func (p *plan) next() strike {
 	}
 	r := randoms()
 	for range 1 + p.rng.Intn(3) {
-		s.random = append(s.random, moment{r[p.count%len(r)], time.Duration(p.rng.Intn(900)) * time.Millisecond})
+		m := moment{victim: r[p.count%len(r)], after: time.Duration(p.rng.Intn(900)) * time.Millisecond}
+		if kind, ok := strings.CutSuffix(m.victim, stopped); ok {
+			m.victim, m.stop = kind, p.pause(kind)
+		}
+		s.random = append(s.random, m)
 		p.count++
 	}
 	return s
+}
+
+// pause is how long somebody is stopped: the first time a minute, then mostly
+// for less than anybody notices, sometimes for about as long as it takes to be
+// replaced.
+func (p *plan) pause(who string) time.Duration {
+	most := 3 * time.Second
+	switch {
+	case !p.minute[who]:
+		p.minute[who] = true
+		return aMinute
+	case p.rng.Intn(4) == 0:
+		most = 20 * time.Second
+	}
+	return time.Duration(1 + p.rng.Int63n(int64(most)))
+}
+
+// inDriver says that a driver comes to a point.
+func inDriver(p mishap.Point) bool {
+	return slices.ContainsFunc([]string{"serve.", "overlay.", "bridge.", "runc."}, func(prefix string) bool {
+		return strings.HasPrefix(string(p), prefix)
+	})
 }
 
 // many says that a point is hit often.

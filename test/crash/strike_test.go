@@ -11,12 +11,17 @@ import (
 	"time"
 
 	"github.com/strakehq/strake/sdk/mishap"
+	"github.com/strakehq/strake/test/testkit"
 )
 
 // arm has a point act.
-func (w *world) arm(s strike, action string) {
+func (w *world) arm(s strike) {
 	w.t.Helper()
-	if s.point == mishap.ShimRunning && action == "kill" {
+	action := "kill"
+	switch {
+	case s.stop > 0:
+		action = "stop"
+	case s.point == mishap.ShimRunning:
 		action = "children" // the OCI runtime, in mid-flight
 	}
 	text := fmt.Sprintf("%d %s", s.hit, action)
@@ -38,18 +43,26 @@ func (w *world) arm(s strike, action string) {
 	}
 }
 
-// disarm takes the point back, and says who was hit by it: "" when it did not
-// act.
-func (w *world) disarm(p mishap.Point) string {
+// disarm takes the point back, and says who was hit by it: 0 and "" when it did
+// not act.
+func (w *world) disarm(p mishap.Point) (pid int, who string) {
 	w.t.Helper()
 	os.Remove(filepath.Join(w.faults, string(p)))
-	b, err := os.ReadFile(filepath.Join(w.faults, "fired", string(p)))
-	if err != nil {
-		return ""
-	}
+	pid, who = w.whoFired(p)
 	os.Remove(filepath.Join(w.faults, "fired", string(p)))
-	_, who, _ := strings.Cut(string(b), " ")
-	return who
+	return pid, who
+}
+
+// whoFired is the process that acted at a point, if one has.
+func (w *world) whoFired(p mishap.Point) (pid int, who string) {
+	b, err := os.ReadFile(filepath.Join(w.faults, "fired", string(p)))
+	if err == nil {
+		_, err = fmt.Sscan(string(b), &pid, &who)
+	}
+	if err != nil && !os.IsNotExist(err) {
+		w.t.Errorf("who came to %s: %v: %q", p, err, b)
+	}
+	return pid, who
 }
 
 func (w *world) fired(p mishap.Point) bool {
@@ -57,13 +70,58 @@ func (w *world) fired(p mishap.Point) bool {
 	return err == nil
 }
 
+// ours says whether a process still runs one of our programs: the pid of one
+// that has ended may be another's.
+func ours(pid int) bool {
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	return err == nil && filepath.Dir(exe) == os.Getenv("STRAKE_BIN")
+}
+
+// stopAtRandom stops a driver for a while, and says whom.
+func (w *world) stopAtRandom(kind string, d time.Duration) []string {
+	pid := w.drivers()[kind]
+	if !ours(pid) || syscall.Kill(pid, syscall.SIGSTOP) != nil {
+		return nil
+	}
+	w.keepStopped(pid, d)
+	return []string{kind + stopped}
+}
+
+// stopAtPoint keeps the process stopped that comes to the point, until over is
+// closed and nobody has come.
+func (w *world) stopAtPoint(s strike, over <-chan struct{}) {
+	for !w.fired(s.point) {
+		select {
+		case <-over:
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	pid, _ := w.whoFired(s.point)
+	w.keepStopped(pid, s.stop)
+}
+
+// keepStopped continues a stopped process after a while. Within a minute it must
+// have been replaced.
+func (w *world) keepStopped(pid int, d time.Duration) {
+	for end := time.Now().Add(d); time.Now().Before(end) && testkit.Alive(pid) && ours(pid); {
+		time.Sleep(20 * time.Millisecond)
+	}
+	if !testkit.Alive(pid) || !ours(pid) {
+		return
+	}
+	if d >= aMinute {
+		w.t.Errorf("driver %d was stopped for %s and not replaced", pid, d)
+	}
+	syscall.Kill(pid, syscall.SIGCONT)
+}
+
 // strikeAtRandom kills somebody, and says whom.
 func (w *world) strikeAtRandom(victim string) (killed []string) {
 	drivers := w.drivers()
 	kill := func(name string, pid int) {
-		exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
-		if err != nil || name != "runc" && filepath.Dir(exe) != os.Getenv("STRAKE_BIN") {
-			return // it has ended, and the pid may be another's
+		if name != "runc" && !ours(pid) {
+			return
 		}
 		if syscall.Kill(pid, syscall.SIGKILL) == nil {
 			killed = append(killed, name)
@@ -104,26 +162,43 @@ func (w *world) strikeAtRandom(victim string) (killed []string) {
 }
 
 // round strikes under load, brings the daemon back and checks.
-func (w *world) round(n int, s strike, action string, patience time.Duration, r *report) {
+func (w *world) round(n int, s strike, patience time.Duration, r *report) {
 	w.t.Helper()
-	w.arm(s, action)
-	killed := make(chan []string, len(s.random))
+	first := w.h.Pid()
+	w.arm(s)
+	over, stops := make(chan struct{}), sync.WaitGroup{}
+	if s.stop > 0 {
+		stops.Go(func() { w.stopAtPoint(s, over) })
+	}
+	struck := make(chan []string, len(s.random))
 	for _, m := range s.random {
 		go func() {
 			time.Sleep(m.after)
-			killed <- w.strikeAtRandom(m.victim)
+			if m.stop > 0 {
+				struck <- w.stopAtRandom(m.victim, m.stop)
+			} else {
+				struck <- w.strikeAtRandom(m.victim)
+			}
 		}()
 	}
 	tellers := w.tell(n)
 	var victims []string
 	for range s.random {
-		victims = append(victims, <-killed...)
+		victims = append(victims, <-struck...)
 	}
 	if !w.fired(s.point) && !w.h.Lost() { // it may come in a recovery
 		victims = append(victims, w.strikeAtRandom("daemon")...)
 	}
 	w.bringBack(w.daemonHit(s, victims))
-	who := w.disarm(s.point)
+	close(over)
+	stops.Wait()
+	pid, who := w.disarm(s.point)
+	if pid == w.h.Pid() || who != "" && slices.Contains(s.with, "daemon") && first == w.h.Pid() {
+		w.bringBack(true) // it came to the point when it had just been looked at
+	}
+	if who != "" && s.stop > 0 {
+		who += stopped
+	}
 	w.excused = unseen(s, who, victims)
 	fates := w.collect(tellers, r)
 	if who == "" && len(victims) == 0 && len(r.latest) > 0 {
@@ -200,9 +275,8 @@ func (w *world) bringBack(dying bool) {
 
 // daemonHit says that the daemon was killed, or is about to end.
 func (w *world) daemonHit(s strike, victims []string) bool {
-	b, err := os.ReadFile(filepath.Join(w.faults, "fired", string(s.point)))
-	return slices.Contains(victims, "daemon") ||
-		err == nil && (slices.Contains(s.with, "daemon") || strings.HasSuffix(string(b), " straked"))
+	_, who := w.whoFired(s.point)
+	return slices.Contains(victims, "daemon") || who == "straked" || who != "" && slices.Contains(s.with, "daemon")
 }
 
 // unseen says that shim and driver were killed together: nobody can know the
