@@ -50,10 +50,34 @@ func (m *Manager) collectRuntimes(ctx context.Context, keep map[string][]runtime
 	}
 	for name, d := range drivers {
 		ctx, cancel := context.WithTimeout(ctx, driverTimeout)
-		err = errors.Join(err, d.Collect(ctx, byDriver[name]))
+		collectErr := d.Collect(ctx, byDriver[name])
 		cancel()
+		m.mu.Lock()
+		m.uncollected[name] = collectErr != nil
+		m.mu.Unlock()
+		err = errors.Join(err, collectErr)
 	}
 	return err
+}
+
+// collectLate does what a runtime driver that was not there could not do when
+// the daemon started. No call but this reaches the driver meanwhile: what it has
+// not yet been asked to make needs no protection, but what an operation that is
+// under way had made by the former process does.
+func (m *Manager) collectLate(ctx context.Context, driverName string) error {
+	m.mu.RLock()
+	late := m.uncollected[driverName]
+	m.mu.RUnlock()
+	if !late {
+		return nil
+	}
+	keep := map[string][]runtime.ContainerID{driverName: nil}
+	for _, u := range m.all() {
+		if len(u.lock) > 0 || alive(u.get().Run.Status) {
+			keep[driverName] = append(keep[driverName], runtime.ContainerID(u.id))
+		}
+	}
+	return m.collectRuntimes(ctx, keep)
 }
 
 // Snapshots are the storage keys that containers need. They are not to be

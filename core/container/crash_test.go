@@ -70,3 +70,35 @@ func TestARemovalThatFailedIsCompletedWhenTheStorageDriverReturns(t *testing.T) 
 	}
 	until(t, "it is removed", func() bool { return !w.Exists(id) })
 }
+
+// A runtime driver that was not there when the daemon started left containers
+// without their pids, and what belonged to nobody for ever.
+func TestARecoveryThatFailedIsCompletedWhenTheRuntimeDriverReturns(t *testing.T) {
+	w := newWorld(t)
+	lives, ends, idle := w.create(t, "lives"), w.create(t, "ends"), w.create(t, "idle")
+	for _, id := range []string{lives, ends} {
+		w.start(t, id)
+	}
+	w.shut(t)
+	if _, _, err := w.run.Create(t.Context(), runtime.CreateRequest{ID: runtime.ContainerID(idle)}); err != nil { // by a start that nobody heard of
+		t.Fatal(err)
+	}
+	w.run.Exit(ends, runtime.Exit{Code: 3, Known: true})
+	w.run.Away = errdefs.ErrUnavailable
+	w.boot(t)
+	if s := w.state(t, lives); s.Status != apicontainer.StateRunning || s.Pid != 0 {
+		t.Fatalf("without the driver: %+v", s)
+	}
+	w.run.Away = nil
+	if err := w.RecoverRuntime(t.Context(), "fake"); err != nil {
+		t.Fatal(err)
+	}
+	if w.run.Known(idle) || !w.run.Known(lives) {
+		t.Error("what belongs to nobody, and no more, is to be collected")
+	}
+	until(t, "the pid is known again", func() bool { return w.state(t, lives).Pid != 0 })
+	until(t, "the exit is known", func() bool { return w.state(t, ends).ExitCode == 3 })
+	if err := w.Remove(t.Context(), lives, containers.RemoveOptions{Force: true}); err != nil {
+		t.Error(err)
+	}
+}

@@ -77,6 +77,9 @@ type Manager struct {
 	settledOnce sync.Once
 	// watching are the runtime drivers whose events are followed.
 	watching map[string]bool // guarded by mu
+	// uncollected are the runtime drivers that have not removed yet what
+	// belongs to nobody.
+	uncollected map[string]bool // guarded by mu
 }
 
 var _ containers.Backend = (*Manager)(nil)
@@ -92,7 +95,7 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		cfg: cfg, log: cfg.Log, boot: cfg.Store.BootID(),
 		records: store.NewTable[record]("containers"), table: transitions(), users: newUserCache(),
-		units: map[string]*unit{}, names: map[string]string{}, execs: map[string]*unit{}, watching: map[string]bool{},
+		units: map[string]*unit{}, names: map[string]string{}, execs: map[string]*unit{}, watching: map[string]bool{}, uncollected: map[string]bool{},
 		settled: make(chan struct{}),
 	}
 	if cfg.Machine == nil {

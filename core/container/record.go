@@ -113,6 +113,9 @@ type unit struct {
 	// starting is the handle of a process that is created and not yet
 	// recorded as running; nil otherwise.
 	starting *driver.Handle
+	// unclaimed: it ran when the daemon started, and could not be taken back
+	// because its driver was not there.
+	unclaimed bool
 }
 
 func newUnit(r record) *unit {
@@ -130,6 +133,16 @@ func (u *unit) acquire(ctx context.Context) error {
 }
 
 func (u *unit) release() { <-u.lock }
+
+// claimed notes whether a container that ran when the daemon started is taken
+// back, and says whether it was.
+func (u *unit) claimed(now bool) (before bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	before = !u.unclaimed
+	u.unclaimed = !now
+	return before
+}
 
 // tell notes that an exit is to be looked at; false when one is already, so that
 // a driver that repeats itself costs nothing.

@@ -30,6 +30,7 @@ func (m *Manager) Recover(ctx context.Context) error {
 	for _, u := range m.all() {
 		g.Go(func() error {
 			if err := m.recoverOne(ctx, u); err != nil {
+				u.claimed(!alive(u.get().Run.Status))
 				m.log.Error("recover", "container", short(u.id), "err", err)
 			}
 			return nil
@@ -271,8 +272,9 @@ func (m *Manager) RetryRemovals(context.Context, string) error {
 }
 
 // RecoverRuntime takes containers back after a relaunch of a runtime driver,
-// before other calls reach it. It takes no container's lock, as holders of
-// one may be waiting for the driver.
+// before other calls reach it, and completes what the recovery at the daemon's
+// start could not do without the driver. It takes no container's lock, as
+// holders of one may be waiting for the driver.
 func (m *Manager) RecoverRuntime(ctx context.Context, driverName string) error {
 	var g errgroup.Group
 	g.SetLimit(16)
@@ -290,6 +292,9 @@ func (m *Manager) RecoverRuntime(ctx context.Context, driverName string) error {
 			st, err := rt.Recover(ctx, runtime.ContainerID(r.ID), handle)
 			exit := unknownExit()
 			switch {
+			case !u.claimed(true):
+				m.spawn(func(ctx context.Context) { m.claim(ctx, u) })
+				return nil
 			case errdefs.IsNotFound(err):
 			case err != nil:
 				m.log.Error("recover after relaunch", "container", short(r.ID), "err", err)
@@ -303,5 +308,20 @@ func (m *Manager) RecoverRuntime(ctx context.Context, driverName string) error {
 			return nil
 		})
 	}
-	return g.Wait()
+	return errors.Join(g.Wait(), m.collectLate(ctx, driverName))
+}
+
+// claim takes a container back that could not be when the daemon started.
+func (m *Manager) claim(ctx context.Context, u *unit) {
+	err := u.acquire(ctx)
+	if err == nil {
+		defer u.release()
+		if alive(u.get().Run.Status) {
+			err = m.reclaim(ctx, u)
+		}
+	}
+	if err != nil {
+		u.claimed(false)
+		m.log.Error("recover", "container", short(u.id), "err", err)
+	}
 }

@@ -26,8 +26,9 @@ type Runtime struct {
 	driver.Base
 	// Dir is where attach sockets lie.
 	Dir string
-	// CreateErr, StartErr and ExecErr fail the calls.
-	CreateErr, StartErr, ExecErr error
+	// CreateErr, StartErr and ExecErr fail the calls; Away fails Recover and
+	// Collect.
+	CreateErr, StartErr, ExecErr, Away error
 	// Block, if not nil, holds Kill until it is closed.
 	Block chan struct{}
 	// Creating and Collecting, if not nil, are called before Create and
@@ -171,6 +172,9 @@ func (r *Runtime) Recover(_ context.Context, id runtime.ContainerID, h driver.Ha
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.note("recover", id)
+	if r.Away != nil {
+		return runtime.State{}, r.Away
+	}
 	p, err := r.find(id, "")
 	if err != nil {
 		return runtime.State{}, err
@@ -262,6 +266,9 @@ func (r *Runtime) Collect(_ context.Context, keep []runtime.ContainerID) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.Away != nil {
+		return r.Away
+	}
 	valid := map[runtime.ContainerID]bool{}
 	for _, id := range keep {
 		valid[id] = true
