@@ -15,7 +15,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
 	a := app.New()
-	code := a.Exit(newRoot(a).ExecuteContext(ctx))
+	code := a.Exit(newRoot(a, os.Args[1:]).ExecuteContext(ctx))
 	stop()
 	os.Exit(code)
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,9 +22,10 @@ import (
 // constructor makes a command.
 type constructor func(*app.App) *cobra.Command
 
-// newRoot assembles all commands: the verbs that people type every day at the
-// top, and all verbs again under the noun that they are about.
-func newRoot(a *app.App) *cobra.Command {
+// newRoot assembles the commands that args may mean: of a verb or noun that
+// stands first that one alone, for making all of them costs more time than many
+// a verb itself; else, as for help and completion, all.
+func newRoot(a *app.App, args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:                        "strake [OPTIONS] COMMAND [ARG...]",
 		Short:                      "A container engine in which every driver is a plugin",
@@ -38,45 +41,64 @@ func newRoot(a *app.App) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
+	root.SetArgs(args)
 	a.GlobalFlags(root)
-	containers := []constructor{
-		container.NewRun, container.NewExec, container.NewList, container.NewCreate, container.NewStart, container.NewStop,
-		container.NewRestart, container.NewKill, container.NewPause, container.NewUnpause, container.NewWait, container.NewRemove,
-		container.NewRename, container.NewUpdate, container.NewLogs, container.NewAttach, container.NewTop, container.NewPort, container.NewStats,
+	all := commands()
+	if len(args) > 0 && all[args[0]] != nil {
+		root.AddCommand(all[args[0]](a))
+		return root
 	}
-	images := []constructor{image.NewPull, image.NewPush, image.NewList, image.NewTag, image.NewRemove, image.NewHistory, image.NewLoad, image.NewSave}
-	systems := []constructor{system.NewVersion, system.NewInfo, system.NewEvents, system.NewInspect, system.NewLogin, system.NewLogout}
-	for _, list := range [][]constructor{containers, images, systems} {
-		add(a, root, list...)
+	for _, n := range all {
+		root.AddCommand(n(a))
 	}
-	root.AddCommand(
-		noun(a, "container", "Manage containers", append(containers, container.NewInspect, container.NewPrune)...),
-		noun(a, "image", "Manage images", append(images, image.NewInspect, image.NewPrune)...),
-		noun(a, "system", "Manage Strake", system.NewInfo, system.NewEvents),
-		volume.New(a), network.New(a), driver.New(a), config.New(a),
-	)
 	return root
 }
 
-func add(a *app.App, cmd *cobra.Command, list ...constructor) {
-	for _, n := range list {
-		cmd.AddCommand(n(a))
+// commands are those at the top, by name: the verbs that people type every day,
+// and nouns with all verbs again that are about them.
+func commands() map[string]constructor {
+	containers := map[string]constructor{
+		"run": container.NewRun, "exec": container.NewExec, "ps": container.NewList, "create": container.NewCreate,
+		"start": container.NewStart, "stop": container.NewStop, "restart": container.NewRestart, "kill": container.NewKill,
+		"pause": container.NewPause, "unpause": container.NewUnpause, "wait": container.NewWait, "rm": container.NewRemove,
+		"rename": container.NewRename, "update": container.NewUpdate, "logs": container.NewLogs, "attach": container.NewAttach,
+		"top": container.NewTop, "port": container.NewPort, "stats": container.NewStats,
 	}
+	images := map[string]constructor{
+		"pull": image.NewPull, "push": image.NewPush, "images": image.NewList, "tag": image.NewTag, "rmi": image.NewRemove,
+		"history": image.NewHistory, "load": image.NewLoad, "save": image.NewSave,
+	}
+	all := map[string]constructor{
+		"version": system.NewVersion, "info": system.NewInfo, "events": system.NewEvents, "inspect": system.NewInspect,
+		"login": system.NewLogin, "logout": system.NewLogout,
+		"container": noun("container", "Manage containers", containers, container.NewInspect, container.NewPrune),
+		"image":     noun("image", "Manage images", images, image.NewInspect, image.NewPrune),
+		"system":    noun("system", "Manage Strake", nil, system.NewInfo, system.NewEvents),
+		"volume":    volume.New, "network": network.New, "driver": driver.New, "config": config.New,
+	}
+	maps.Copy(all, containers)
+	maps.Copy(all, images)
+	return all
 }
 
-// noun makes a command that groups verbs. Verbs whose top-level name holds the
-// noun already (images, ps, rmi) go by their first alias there.
-func noun(a *app.App, name, short string, list ...constructor) *cobra.Command {
-	cmd := &cobra.Command{Use: name, Short: short, Args: unknownCommand, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	add(a, cmd, list...)
-	for _, verb := range cmd.Commands() {
-		if len(verb.Aliases) > 0 {
-			old := verb.Name()
-			verb.Use = verb.Aliases[0] + strings.TrimPrefix(verb.Use, old)
-			verb.Aliases = append(verb.Aliases[1:], old)
+// noun makes a command that groups verbs, those of the top level and others.
+// Verbs whose top-level name holds the noun already (images, ps, rmi) go by
+// their first alias there.
+func noun(name, short string, verbs map[string]constructor, others ...constructor) constructor {
+	return func(a *app.App) *cobra.Command {
+		cmd := &cobra.Command{Use: name, Short: short, Args: unknownCommand, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+		for _, n := range slices.AppendSeq(others, maps.Values(verbs)) {
+			cmd.AddCommand(n(a))
 		}
+		for _, verb := range cmd.Commands() {
+			if len(verb.Aliases) > 0 {
+				old := verb.Name()
+				verb.Use = verb.Aliases[0] + strings.TrimPrefix(verb.Use, old)
+				verb.Aliases = append(verb.Aliases[1:], old)
+			}
+		}
+		return cmd
 	}
-	return cmd
 }
 
 func unknownCommand(cmd *cobra.Command, args []string) error {

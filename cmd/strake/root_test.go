@@ -13,9 +13,7 @@ func run(t *testing.T, args ...string) (code int, out, errs string) {
 	t.Helper()
 	var o, e strings.Builder
 	a := &app.App{In: strings.NewReader(""), Out: &o, Err: &e}
-	root := newRoot(a)
-	root.SetArgs(args)
-	code = a.Exit(root.ExecuteContext(t.Context()))
+	code = a.Exit(newRoot(a, args).ExecuteContext(t.Context()))
 	return code, o.String(), e.String()
 }
 
@@ -30,12 +28,17 @@ func TestEveryCommandHasHelp(t *testing.T) {
 			walk(sub)
 		}
 	}
-	walk(newRoot(&app.App{}))
+	for name, n := range commands() {
+		if n(&app.App{}).Name() != name {
+			t.Errorf("%s is made as %s", n(&app.App{}).Name(), name)
+		}
+	}
+	walk(newRoot(&app.App{}, nil))
 }
 
 func TestNounsHaveDockersVerbs(t *testing.T) {
 	for _, path := range []string{"container ls", "container rm", "container inspect", "image ls", "image rm", "image prune", "volume ls", "network ls", "driver ls", "system info"} {
-		cmd, rest, err := newRoot(&app.App{}).Find(strings.Fields(path))
+		cmd, rest, err := newRoot(&app.App{}, nil).Find(strings.Fields(path))
 		if err != nil || len(rest) > 0 || cmd.Name() != strings.Fields(path)[1] {
 			t.Errorf("%s: found %v, %v, %v", path, cmd.CommandPath(), rest, err)
 		}
