@@ -95,8 +95,8 @@ func New(c Config) (*Set, error) {
 			s.prefixes = append(s.prefixes, p)
 			continue
 		}
-		if h == "" || strings.ContainsAny(h, "/ ") {
-			return nil, fmt.Errorf("insecure: %q is neither a host, host:port nor a CIDR prefix: %w", h, errdefs.ErrInvalidArgument)
+		if h == "" || strings.ContainsAny(h, "/@ ") {
+			return nil, fmt.Errorf("insecure: %q is neither a host, host:port nor a CIDR prefix: %w", withoutSecrets(h), errdefs.ErrInvalidArgument)
 		}
 		s.names[h] = true
 	}

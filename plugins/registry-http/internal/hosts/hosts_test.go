@@ -117,13 +117,17 @@ func TestRefusedAddressKeepsItsPassword(t *testing.T) {
 		"https://mirror.example?token=hunter2",
 		"https://mirror.example/#hunter2",
 	} {
-		_, err := New(Config{Mirrors: map[string][]string{"docker.io": {address}}})
-		if !errdefs.IsInvalidArgument(err) {
-			t.Errorf("%s: error %v, want invalid argument", address, err)
-			continue
-		}
-		if msg := err.Error(); strings.Contains(msg, "ter2") || !strings.Contains(msg, "mirror.example") {
-			t.Errorf("%s: error %q, want the host and no secret", address, msg)
+		for name, c := range map[string]Config{
+			"mirror": {Mirrors: map[string][]string{"docker.io": {address}}}, "insecure": {Insecure: []string{address}},
+		} {
+			_, err := New(c)
+			if !errdefs.IsInvalidArgument(err) {
+				t.Errorf("%s %s: error %v, want invalid argument", name, address, err)
+				continue
+			}
+			if msg := err.Error(); strings.Contains(msg, "ter2") || !strings.Contains(msg, "mirror.example") {
+				t.Errorf("%s %s: error %q, want the host and no secret", name, address, msg)
+			}
 		}
 	}
 }
