@@ -39,7 +39,10 @@ func (d *Driver) Delete(ctx context.Context, id runtime.ContainerID, force bool)
 	reply, err := c.call(ctx, wire.Request{Op: wire.OpDelete, Force: force})
 	switch {
 	case errors.Is(err, errNoShim):
-		if state, err = c.remembered(""); err != nil {
+		if state, err = c.remembered(""); err == nil {
+			err = killRuntimesOf(c.dir)
+		}
+		if err != nil {
 			return nil, err
 		}
 	case err != nil:

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +16,16 @@ import (
 // shims finds the processes of shims by their arguments, which works for those
 // that hang, too: pid → container's directory.
 func shims() (map[int]string, error) {
+	return processes(func(argv []string) string {
+		if len(argv) >= 4 && argv[0] == "strake-shim" && (argv[1] == "create" || argv[1] == "adopt") {
+			return argv[2]
+		}
+		return ""
+	})
+}
+
+// processes finds those whose arguments lead to a path: pid → path.
+func processes(path func(argv []string) string) (map[int]string, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
@@ -29,18 +40,33 @@ func shims() (map[int]string, error) {
 		if err != nil {
 			continue // ended
 		}
-		if a := strings.Split(string(b), "\x00"); len(a) >= 4 && a[0] == "strake-shim" && (a[1] == "create" || a[1] == "adopt") {
-			found[pid] = a[2]
+		if p := path(strings.Split(string(b), "\x00")); p != "" {
+			found[pid] = p
 		}
 	}
 	return found, nil
 }
 
-// killShimsOf kills the shims of a container.
+// killShimsOf kills the shims of a container, and then what they have begun.
 func killShimsOf(dir string) error {
 	found, err := shims()
 	maps.DeleteFunc(found, func(_ int, d string) bool { return d != dir })
-	return errors.Join(err, killShims(found))
+	return errors.Join(err, killShims(found), killRuntimesOf(dir))
+}
+
+// killRuntimesOf kills the OCI runtimes that are at work for a container whose
+// shim is gone. They go on without it, and would make what was just removed.
+func killRuntimesOf(dir string) error {
+	found, err := processes(func(argv []string) string {
+		if i := slices.Index(argv, "--pid-file"); i > 0 && i+1 < len(argv) && strings.HasPrefix(argv[i+1], dir+"/") {
+			return argv[i+1]
+		}
+		return ""
+	})
+	for pid := range found {
+		err = errors.Join(err, killProcess(pid))
+	}
+	return err
 }
 
 // killShims kills those of the shims that are still there. A pid may be another

@@ -1,0 +1,36 @@
+package runc
+
+import (
+	"os/exec"
+	"testing"
+	"time"
+)
+
+// An OCI runtime that outlived its shim wrote its pid file into the directory
+// that was being removed: it stayed for ever.
+func TestARuntimeAtWorkIsKilledWithItsShim(t *testing.T) {
+	dir := t.TempDir()
+	start := func(pidFile string) (ended chan error) {
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", "kill -STOP $$; :", "runc", "create", "--pid-file", pidFile, "id")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended = make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		return ended
+	}
+	own, other := start(dir+"/c/pid"), start(dir+"/c2/pid")
+	if err := killShimsOf(dir + "/c"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-own:
+	case <-time.After(10 * time.Second):
+		t.Error("it is at work still")
+	}
+	select {
+	case err := <-other:
+		t.Errorf("another container's was ended, too: %v", err)
+	default:
+	}
+}
