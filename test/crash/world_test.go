@@ -55,7 +55,9 @@ func newWorld(t *testing.T, opts ...testkit.Option) *world {
 			t.Fatal(err)
 		}
 	}
-	w.h = testkit.New(t, append([]testkit.Option{testkit.WithEnv("STRAKE_FAULTS=" + dir)}, opts...)...)
+	// The hierarchy that tests of crun mount and unmount stays: what is made in
+	// it could neither be seen nor removed meanwhile.
+	w.h = testkit.New(t, append([]testkit.Option{testkit.WithEnv("STRAKE_FAULTS=" + dir), testkit.WithCrun()}, opts...)...)
 	w.api = client{w.h.Socket}
 	w.pushImages()
 	w.h.Start()
