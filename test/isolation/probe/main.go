@@ -8,12 +8,16 @@
 // reached. It prints one JSON object of texts, so that two engines' containers
 // are compared key by key. It changes nothing that outlives the container.
 //
+// `probe forge ADDRESS NAME` sends frames in another container's name instead, and
+// `probe listen` prints those that arrive.
+//
 // It stands alone (standard library and x/sys) and is built without cgo, so that
 // it runs in any image as a bound file.
 package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -26,6 +30,9 @@ type report map[string]string
 func main() {
 	if len(os.Args) == 3 && os.Args[1] == "try" {
 		os.Exit(try(os.Args[2]))
+	}
+	if len(os.Args) > 1 && (os.Args[1] == "forge" || os.Args[1] == "listen") {
+		os.Exit(frames(os.Args[1:]))
 	}
 	r := report{}
 	// Descriptors first: every other section opens some.
@@ -40,6 +47,22 @@ func main() {
 		os.Exit(1)
 	}
 	fmt.Fprintln(os.Stdout, string(out))
+}
+
+// frames sends or receives what is forged.
+func frames(args []string) int {
+	err := errors.New("usage: probe forge ADDRESS NAME | probe listen")
+	switch {
+	case len(args) == 3:
+		err = forge(args[1], args[2])
+	case args[0] == "listen":
+		err = listen()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
 }
 
 // words sorts and joins.
