@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -114,8 +115,12 @@ func (s *System) describe(ctx context.Context, i *system.Info, all []drivers.Dri
 			i.Runtimes[d.Name] = system.RuntimeWithStatus{
 				Runtime: system.Runtime{Path: d.Path}, Status: map[string]string{"strake.version": d.Version, "strake.status": d.Status},
 			}
+			oci := s.oci.of(ctx, s.Settings, d)
 			if d.Default {
-				i.DefaultRuntime, i.RuncCommit.ID = d.Name, s.oci.of(ctx, s.Settings, d)
+				i.DefaultRuntime, i.RuncCommit.ID = d.Name, oci.version
+			}
+			if w := oci.warning(); w != "" && !slices.Contains(i.Warnings, w) {
+				i.Warnings = append(i.Warnings, w)
 			}
 		case driver.Network:
 			i.Plugins.Network = append([]string{d.Name}, i.Plugins.Network...)

@@ -12,19 +12,22 @@ import (
 	"github.com/strakehq/strake/sdk/driver"
 )
 
-// ociVersions asks OCI runtimes for their versions, each once. Drivers speak
+// ociRuntime is a program that runs containers, as it calls itself.
+type ociRuntime struct{ name, version string }
+
+// ociRuntimes asks OCI runtimes for their versions, each once. Drivers speak
 // for themselves; what they run is worth knowing too when something is wrong.
-type ociVersions struct {
+type ociRuntimes struct {
 	mu    sync.Mutex
-	known map[string]string // guarded by mu; by binary
+	known map[string]ociRuntime // guarded by mu; by binary
 }
 
-// of returns the version of the OCI runtime behind a runtime driver, empty when
-// there is none to be found.
-func (o *ociVersions) of(ctx context.Context, c *config.Config, d drivers.Driver) string {
+// of returns the OCI runtime behind a runtime driver, an empty one when there is
+// none to be found.
+func (o *ociRuntimes) of(ctx context.Context, c *config.Config, d drivers.Driver) ociRuntime {
 	table := c.Runtimes[d.Name]
 	if d.Kind != string(driver.Runtime) {
-		return ""
+		return ociRuntime{}
 	} else if d.Name == c.Runtime.InstanceName() {
 		table = c.Runtime
 	}
@@ -34,34 +37,34 @@ func (o *ociVersions) of(ctx context.Context, c *config.Config, d drivers.Driver
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	v, ok := o.known[binary]
+	r, ok := o.known[binary]
 	if !ok {
-		v = askVersion(ctx, binary)
+		r = askVersion(ctx, binary)
 		if o.known == nil {
-			o.known = map[string]string{}
+			o.known = map[string]ociRuntime{}
 		}
-		o.known[binary] = v
+		o.known[binary] = r
 	}
-	return v
+	return r
 }
 
 // askVersion runs "binary --version", whose first line is "runc version 1.1.5"
 // or the like.
-func askVersion(ctx context.Context, binary string) string {
+func askVersion(ctx context.Context, binary string) ociRuntime {
 	path, err := exec.LookPath(binary)
 	if err != nil {
-		return ""
+		return ociRuntime{}
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, path, "--version").Output()
 	if err != nil {
-		return ""
+		return ociRuntime{}
 	}
 	line, _, _ := strings.Cut(string(out), "\n")
 	fields := strings.Fields(line)
 	if len(fields) == 0 {
-		return ""
+		return ociRuntime{}
 	}
-	return fields[len(fields)-1]
+	return ociRuntime{fields[0], fields[len(fields)-1]}
 }

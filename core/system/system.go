@@ -56,7 +56,7 @@ type System struct {
 	Config
 	id   string
 	host host
-	oci  ociVersions
+	oci  ociRuntimes
 }
 
 var _ system.Backend = (*System)(nil)

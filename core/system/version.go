@@ -34,8 +34,8 @@ func (s *System) Version(ctx context.Context) (system.VersionResponse, error) {
 		return v, err
 	}
 	for _, d := range all {
-		if oci := s.oci.of(ctx, s.Settings, d); oci != "" {
-			v.Components = append(v.Components, system.ComponentVersion{Name: d.Name, Version: oci})
+		if oci := s.oci.of(ctx, s.Settings, d); oci.version != "" {
+			v.Components = append(v.Components, system.ComponentVersion{Name: d.Name, Version: oci.version})
 		}
 		v.Components = append(v.Components, system.ComponentVersion{
 			Name: d.Kind + " driver " + d.Name, Version: d.Version,
