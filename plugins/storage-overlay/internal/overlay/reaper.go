@@ -35,13 +35,14 @@ type reaper struct {
 	cancel  context.CancelFunc
 	done    sync.WaitGroup
 	busy    atomic.Int64 // Applies that are running
-	touched atomic.Int64 // when a snapshot was made last, in Unix nanoseconds
+	began   time.Time
+	touched atomic.Int64 // when a snapshot was made last, in nanoseconds since began, whatever clocks are set to
 	waiting atomic.Int64 // snapshots in the trash
 }
 
 func startReaper(ctx context.Context, trash string, log hclog.Logger) *reaper {
 	ctx, cancel := context.WithCancel(ctx)
-	r := &reaper{log: log, trash: trash, woken: make(chan struct{}, 1), cancel: cancel}
+	r := &reaper{log: log, trash: trash, woken: make(chan struct{}, 1), cancel: cancel, began: time.Now()}
 	r.done.Go(func() { r.run(ctx) })
 	return r
 }
@@ -60,7 +61,7 @@ func (r *reaper) wake() {
 }
 
 // yield makes the reaper rest for a while.
-func (r *reaper) yield() { r.touched.Store(time.Now().UnixNano()) }
+func (r *reaper) yield() { r.touched.Store(int64(time.Since(r.began))) }
 
 // pause makes the reaper rest until resume is called.
 func (r *reaper) pause() (resume func()) {
@@ -120,7 +121,7 @@ func (p *pacer) pace(ctx context.Context) error {
 	if err := rest(ctx, time.Since(p.since)); err != nil {
 		return err
 	}
-	for p.busy.Load() > 0 || time.Since(time.Unix(0, p.touched.Load())) < quietTime {
+	for p.busy.Load() > 0 || time.Since(p.began)-time.Duration(p.touched.Load()) < quietTime {
 		if err := rest(ctx, quietTime); err != nil {
 			return err
 		}
