@@ -47,6 +47,8 @@ const (
 	// maxNames bounds the bytes of directories' names that one Unpack keeps
 	// in mind.
 	maxNames = 64 << 20
+	// maxTimes bounds the directories whose times it keeps in mind.
+	maxTimes = 1 << 20
 )
 
 // Options qualify Unpack.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -202,7 +203,7 @@ func TestRemoveAllGoesDeeperThanDescriptorsLast(t *testing.T) {
 
 // TestManyDirectoryNamesAreBounded gives more names than are kept in mind.
 func TestManyDirectoryNamesAreBounded(t *testing.T) {
-	u := &unpacker{ctx: t.Context(), times: map[uint64]dirTime{}, implicit: map[uint64]string{}, hiding: map[uint64]string{}}
+	u := &unpacker{ctx: t.Context(), implicit: map[uint64]string{}, hiding: map[uint64]string{}}
 	name := strings.Repeat("n", 4000)
 	for i := range uint64(maxNames/len(name)) - 1 {
 		u.implicit[i] = name
@@ -212,5 +213,49 @@ func TestManyDirectoryNamesAreBounded(t *testing.T) {
 	u.implicit[1<<40], u.implicit[1<<41], u.implicit[1<<42] = name, name, name
 	if err := u.keep(name); err == nil {
 		t.Error("more than the limit was kept")
+	}
+}
+
+// TestDirectoriesKeepTheirTimes has entries come to directories long after
+// these had theirs, by several names, more directories than are kept open.
+func TestDirectoriesKeepTheirTimes(t *testing.T) {
+	at := func(i int) time.Time { return time.Unix(1e9+int64(i), int64(i)) }
+	const many = 3 * openDirsMax
+	for name, mode := range map[string]Whiteouts{"delete": Delete, "overlay": Overlay} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			must(t, os.MkdirAll(root+"/0/sub", 0o700), os.WriteFile(root+"/0/sub/lower", nil, 0o600), os.Chown(root+"/0/sub", 5, 6))
+			var b bytes.Buffer
+			tw := tar.NewWriter(&b)
+			add := func(h tar.Header) {
+				h.Format = tar.FormatPAX
+				must(t, tw.WriteHeader(&h))
+			}
+			for i := range many {
+				add(tar.Header{Typeflag: tar.TypeDir, Name: fmt.Sprint(i), Mode: 0o751, ModTime: at(i)})
+				add(tar.Header{Typeflag: tar.TypeSymlink, Name: fmt.Sprintf("to%d", i), Linkname: fmt.Sprint(i)})
+			}
+			add(tar.Header{Typeflag: tar.TypeDir, Name: "0/sub", Mode: 0o2755, ModTime: at(-1)})
+			for round := range 2 {
+				for i := range many {
+					add(tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("%d/a%d", i, round)})
+					add(tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("to%d/b%d", i, round)})
+				}
+			}
+			add(tar.Header{Typeflag: tar.TypeReg, Name: "0/" + opaqueMarker})
+			must(t, tw.Close())
+			unpacked(t, b.Bytes(), root, mode)
+			check := func(name string, want time.Time, perm uint32) {
+				var st unix.Stat_t
+				must(t, unix.Lstat(root+"/"+name, &st))
+				if got := time.Unix(st.Mtim.Unix()); !got.Equal(want) || st.Mode&0o7777 != perm || st.Uid != 0 || st.Gid != 0 {
+					t.Errorf("%s: modified %v, want %v; mode %o, owner %d:%d", name, got, want, st.Mode, st.Uid, st.Gid)
+				}
+			}
+			for i := range many {
+				check(fmt.Sprint(i), at(i), 0o751)
+			}
+			check("0/sub", at(-1), 0o2755)
+		})
 	}
 }

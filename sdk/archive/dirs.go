@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"container/list"
 	"errors"
 	"fmt"
 	"strconv"
@@ -13,11 +14,16 @@ const openDirsMax = 128
 
 // dirent is an open directory inside the root.
 type dirent struct {
-	fd     int
-	ino    uint64
-	setgid bool   // new files take the directory's group
-	used   uint64 // tick of the last use
+	fd       int
+	ino      uint64
+	mode     uint32 // permissions and set-id bits
+	uid, gid uint32
+	name     string        // by which it was found last
+	place    *list.Element // in the cache's order
 }
+
+// setgid says that new files take the directory's group.
+func (d *dirent) setgid() bool { return d.mode&unix.S_ISGID != 0 }
 
 // path names the directory for calls that take no descriptor.
 func (d *dirent) path() string { return fdPath(d.fd) }
@@ -26,9 +32,12 @@ func fdPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
 // dirCache resolves names to directories, and remembers the ones used last.
 type dirCache struct {
-	root *dirent
-	open map[string]*dirent
-	tick uint64
+	root  *dirent
+	open  map[string]*dirent
+	order *list.List // of the open ones, the last used first
+	// leave is called with a directory in which nothing happens any more by
+	// way of this descriptor.
+	leave func(*dirent) error
 	// dropped were forgotten while perhaps in use; sweep closes them.
 	dropped []*dirent
 }
@@ -42,7 +51,7 @@ func openDirs(root string) (*dirCache, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &dirCache{root: d, open: map[string]*dirent{}}, nil
+	return &dirCache{root: d, open: map[string]*dirent{}, order: list.New()}, nil
 }
 
 // newDirent takes fd over, also when it fails.
@@ -51,7 +60,7 @@ func newDirent(fd int) (*dirent, error) {
 	if err := ignoringEINTR(func() error { return unix.Fstat(fd, &st) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("stat: %w", err), unix.Close(fd))
 	}
-	return &dirent{fd: fd, ino: st.Ino, setgid: st.Mode&unix.S_ISGID != 0}, nil
+	return &dirent{fd: fd, ino: st.Ino, mode: st.Mode & 0o7777, uid: st.Uid, gid: st.Gid}, nil
 }
 
 // find resolves name to an existing directory, as in a process whose root is
@@ -76,8 +85,7 @@ func (c *dirCache) known(name string) *dirent {
 	if !ok {
 		return nil
 	}
-	c.tick++
-	d.used = c.tick
+	c.order.MoveToFront(d.place)
 	return d
 }
 
@@ -98,34 +106,26 @@ func (c *dirCache) put(name string, fd int) (*dirent, error) {
 		return nil, err
 	}
 	if old, ok := c.open[name]; ok {
-		c.dropped = append(c.dropped, old)
+		c.drop(old)
 	} else if len(c.open) >= openDirsMax {
-		c.evict()
+		c.drop(c.order.Back().Value.(*dirent)) //nolint:forcetypeassert // put puts nothing else in
 	}
-	c.tick++
-	d.used = c.tick
+	d.name, d.place = name, c.order.PushFront(d)
 	c.open[name] = d
 	return d, nil
 }
 
-// evict drops the directory that was not used for the longest time.
-func (c *dirCache) evict() {
-	var oldest string
-	for name, d := range c.open {
-		if oldest == "" || d.used < c.open[oldest].used {
-			oldest = name
-		}
-	}
-	c.dropped = append(c.dropped, c.open[oldest])
-	delete(c.open, oldest)
+func (c *dirCache) drop(d *dirent) {
+	c.dropped = append(c.dropped, d)
+	c.order.Remove(d.place)
+	delete(c.open, d.name)
 }
 
 // forget drops all names: one of them may have led through something that is
 // gone.
 func (c *dirCache) forget() {
-	for name, d := range c.open {
-		c.dropped = append(c.dropped, d)
-		delete(c.open, name)
+	for _, d := range c.open {
+		c.drop(d)
 	}
 }
 
@@ -134,13 +134,18 @@ func (c *dirCache) forget() {
 func (c *dirCache) sweep() error {
 	var errs []error
 	for _, d := range c.dropped {
+		if c.leave != nil {
+			errs = append(errs, c.leave(d))
+		}
 		errs = append(errs, unix.Close(d.fd))
 	}
 	c.dropped = c.dropped[:0]
 	return errors.Join(errs...)
 }
 
+// close closes all, without leaving them in order.
 func (c *dirCache) close() error {
+	c.leave = nil
 	c.forget()
 	return errors.Join(c.sweep(), unix.Close(c.root.fd))
 }

@@ -16,42 +16,42 @@ import (
 
 // fileMeta gives an open regular file its metadata.
 func fileMeta(fd int, h *tar.Header, setgid bool) error {
-	if err := fdMeta(fd, h, setgid); err != nil {
+	if err := fdMeta(fd, h, h.Uid != 0 || h.Gid != 0 || setgid, true); err != nil {
 		return err
 	}
-	if err := futimens(fd, h.AccessTime, h.ModTime); err != nil {
-		return fmt.Errorf("set times: %w", err)
-	}
-	return nil
+	return setFdTimes(fd, timespecs(h.AccessTime, h.ModTime))
 }
 
 // dirMeta gives a directory its metadata, and remembers its times for later.
-func (u *unpacker) dirMeta(d *dirent, name string, h *tar.Header) error {
-	if err := fdMeta(d.fd, h, true); err != nil {
+func (u *unpacker) dirMeta(d *dirent, h *tar.Header) error {
+	mode := uint32(h.Mode & 0o7777)
+	sameOwner := int64(d.uid) == int64(h.Uid) && int64(d.gid) == int64(h.Gid)
+	if err := fdMeta(d.fd, h, !sameOwner, !sameOwner || d.mode != mode); err != nil {
 		return err
 	}
-	d.setgid = h.Mode&unix.S_ISGID != 0
-	u.times[d.ino] = dirTime{name: name, atime: h.AccessTime, mtime: h.ModTime}
-	return u.keep(name)
+	d.mode, d.uid, d.gid = mode, uint32(h.Uid), uint32(h.Gid) //nolint:gosec // admit has seen to it
+	return u.noteTimes(d.ino, timespecs(h.AccessTime, h.ModTime))
 }
 
-// fdMeta sets owner, mode and extended attributes. The owner is left alone
-// when it is root's already.
-func fdMeta(fd int, h *tar.Header, mayDiffer bool) error {
-	if h.Uid != 0 || h.Gid != 0 || mayDiffer {
+// fdMeta sets extended attributes and, where asked to, owner and mode. After
+// the owner the mode has to be set, too.
+func fdMeta(fd int, h *tar.Header, owner, mode bool) error {
+	if owner {
 		if err := unix.Fchown(fd, h.Uid, h.Gid); err != nil {
 			return fmt.Errorf("change owner: %w", err)
 		}
 	}
-	if err := unix.Fchmod(fd, uint32(h.Mode&0o7777)); err != nil {
-		return fmt.Errorf("change mode: %w", err)
+	if mode {
+		if err := unix.Fchmod(fd, uint32(h.Mode&0o7777)); err != nil {
+			return fmt.Errorf("change mode: %w", err)
+		}
 	}
 	return setXattrs(h, func(name string, value []byte) error { return unix.Fsetxattr(fd, name, value, 0) })
 }
 
 // meta gives a new symbolic link or node its metadata.
 func (u *unpacker) meta(dir *dirent, base string, h *tar.Header) error {
-	if h.Uid != 0 || h.Gid != 0 || dir.setgid {
+	if h.Uid != 0 || h.Gid != 0 || dir.setgid() {
 		if err := unix.Fchownat(dir.fd, base, h.Uid, h.Gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 			return fmt.Errorf("change owner: %w", err)
 		}
@@ -143,12 +143,11 @@ func setTimesAt(dir int, base string, h *tar.Header) error {
 	return nil
 }
 
-// futimens is utimensat(2) without a path, which x/sys does not offer.
-func futimens(fd int, atime, mtime time.Time) error {
-	ts := timespecs(atime, mtime)
+// setFdTimes is utimensat(2) without a path, which x/sys does not offer.
+func setFdTimes(fd int, ts [2]unix.Timespec) error {
 	_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
 	if errno != 0 {
-		return errno
+		return fmt.Errorf("set times: %w", errno)
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func (u *unpacker) mkdir(dir *dirent, name, base string, h *tar.Header) error {
 			return err
 		}
 	}
-	return u.dirMeta(d, name, h)
+	return u.dirMeta(d, h)
 }
 
 // replaceByDir makes a directory in the place of something else. Whatever the
@@ -64,7 +64,7 @@ func (u *unpacker) file(dir *dirent, base string, h *tar.Header, content io.Read
 	if err := write(fd, h.Size, content); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
-	return fileMeta(fd, h, dir.setgid)
+	return fileMeta(fd, h, dir.setgid())
 }
 
 // write copies content to fd.

@@ -80,10 +80,11 @@ func (u *unpacker) step(dir *dirent, name, base string) (*dirent, error) {
 		return nil, err
 	}
 	u.implicit[d.ino] = name
+	delete(u.times, d.ino) // of one that had the number before
 	if err := u.keep(name); err != nil {
 		return nil, err
 	}
-	if dir.setgid {
+	if dir.setgid() {
 		if err := unix.Fchown(d.fd, 0, 0); err != nil {
 			return nil, fmt.Errorf("change owner: %w", err)
 		}

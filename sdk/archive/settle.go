@@ -101,7 +101,7 @@ func removeWhiteouts(dir int) (err error) {
 			return err
 		}
 	}
-	return futimens(fd, time.Unix(before.Atim.Unix()), time.Unix(before.Mtim.Unix()))
+	return setFdTimes(fd, [2]unix.Timespec{before.Atim, before.Mtim})
 }
 
 // copyMeta gives directory to the attributes of directory from.

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -38,10 +37,11 @@ func Unpack(ctx context.Context, root string, r io.Reader, o Options) (res Resul
 	u := &unpacker{
 		ctx: ctx, opts: o, dirs: dirs,
 		buf:      make([]byte, copyBuffer),
-		times:    map[uint64]dirTime{},
+		times:    map[uint64][2]unix.Timespec{},
 		implicit: map[uint64]string{},
 		hiding:   map[uint64]string{},
 	}
+	dirs.leave = u.leave
 	if o.Whiteouts == Delete {
 		u.seen = newSeen()
 	}
@@ -64,9 +64,10 @@ type unpacker struct {
 	buf  []byte
 	res  Result
 
-	// times are the directories' times, applied last, by inode number: a
-	// later entry for the same directory replaces the former's.
-	times map[uint64]dirTime
+	// times are those of the directories that have an entry, by inode number:
+	// of access, of modification. They are set each time a descriptor of the
+	// directory is given up, and so after its last child.
+	times map[uint64][2]unix.Timespec
 	// implicit are directories made for want of an entry, by inode number.
 	implicit map[uint64]string
 	// hiding are directories that hold whiteouts, by inode number.
@@ -75,17 +76,12 @@ type unpacker struct {
 	replaced bool
 	// size adds up the files' sizes, holes counted.
 	size int64
-	// kept counts the bytes of names in times, implicit and hiding.
+	// kept counts the bytes of names in implicit and hiding.
 	kept     int
 	rootSeen bool
 	// seen holds what this archive made, in mode Delete only: whiteouts do
 	// not touch it.
 	seen *seen
-}
-
-type dirTime struct {
-	name         string
-	atime, mtime time.Time
 }
 
 func (u *unpacker) entries(tr *tar.Reader) error {
@@ -197,7 +193,7 @@ func (u *unpacker) rootEntry(h *tar.Header) error {
 		return invalid("the root is not a directory")
 	}
 	u.rootSeen = true
-	return u.dirMeta(u.dirs.root, ".", h)
+	return u.dirMeta(u.dirs.root, h)
 }
 
 // create makes the object that h describes, in place of what is there.
@@ -263,45 +259,50 @@ func (u *unpacker) remove(dir *dirent, base string) error {
 	return nil
 }
 
-// setTimes gives the directories their times, after their last child.
-func (u *unpacker) setTimes() error {
-	for ino, t := range u.times {
-		if err := context.Cause(u.ctx); err != nil {
-			return err
-		}
-		err := u.still(t.name, ino, func(d *dirent) error { return futimens(d.fd, t.atime, t.mtime) })
-		if err != nil {
-			return &EntryError{Entry: t.name, Err: fmt.Errorf("set times: %w", err)}
-		}
+// leave gives a directory its times, after what was done in it.
+func (u *unpacker) leave(d *dirent) error {
+	ts, ok := u.times[d.ino]
+	if !ok {
+		return nil
+	}
+	if err := setFdTimes(d.fd, ts); err != nil {
+		return fmt.Errorf("directory %.256q: %w", d.name, err)
 	}
 	return nil
 }
 
-// keep counts a name to be kept in mind. An archive of more directories than
-// fit pays with the times of the first ones.
-func (u *unpacker) keep(name string) error {
-	u.kept += len(name)
-	if u.kept <= maxNames {
-		return nil
-	}
-	if err := u.setTimes(); err != nil {
-		return err
-	}
-	clear(u.times)
-	u.kept = len(name)
-	for _, names := range []map[uint64]string{u.implicit, u.hiding} {
-		for _, n := range names {
-			u.kept += len(n)
+// noteTimes remembers a directory's times. An archive of more directories than
+// fit pays with the times of those that get a child later.
+func (u *unpacker) noteTimes(ino uint64, ts [2]unix.Timespec) error {
+	if len(u.times) >= maxTimes {
+		if err := u.leaveAll(); err != nil {
+			return err
 		}
+		clear(u.times)
 	}
-	if u.kept > maxNames {
+	u.times[ino] = ts
+	return nil
+}
+
+// leaveAll sets the times of the directories that are open.
+func (u *unpacker) leaveAll() error {
+	errs := []error{u.leave(u.dirs.root)}
+	for _, d := range u.dirs.open {
+		errs = append(errs, u.leave(d))
+	}
+	return errors.Join(errs...)
+}
+
+// keep counts a name to be kept in mind.
+func (u *unpacker) keep(name string) error {
+	if u.kept += len(name); u.kept > maxNames {
 		return invalid("more than %d MiB of directory names", maxNames>>20)
 	}
 	return nil
 }
 
 func (u *unpacker) finish() error {
-	if err := u.setTimes(); err != nil || u.opts.Whiteouts != Overlay {
+	if err := errors.Join(u.dirs.sweep(), u.leaveAll()); err != nil || u.opts.Whiteouts != Overlay {
 		return err
 	}
 	pending := &u.res.Pending

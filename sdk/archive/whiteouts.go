@@ -85,7 +85,7 @@ func (u *unpacker) removeLowerIn(dir *dirent, base string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, unix.Close(fd)) }()
-	return u.removeLower(sub)
+	return errors.Join(u.removeLower(sub), u.leave(sub))
 }
 
 // seen is the set of names that an archive made, as hashes of the directory's
