@@ -1,6 +1,8 @@
 package container_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -100,5 +102,22 @@ func TestARecoveryThatFailedIsCompletedWhenTheRuntimeDriverReturns(t *testing.T)
 	until(t, "the exit is known", func() bool { return w.state(t, ends).ExitCode == 3 })
 	if err := w.Remove(t.Context(), lives, containers.RemoveOptions{Force: true}); err != nil {
 		t.Error(err)
+	}
+}
+
+// The shim of a start that nobody heard of wrote into the directory of a
+// container of --rm while that was removed, which stayed dead for that.
+func TestLeftoversAreCollectedBeforeRemovalsAreCompleted(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(t, "brief", func(r *apicontainer.CreateRequest) { r.HostConfig.AutoRemove = true })
+	w.shut(t)
+	w.run.Collecting = func() {
+		if _, err := os.Stat(filepath.Join(w.dir, "containers", id)); err != nil {
+			t.Errorf("when the runtime is to collect: %v", err)
+		}
+	}
+	w.boot(t)
+	if w.Exists(id) {
+		t.Error("it is still there")
 	}
 }

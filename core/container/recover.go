@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -25,29 +26,35 @@ func unknownExit() runtime.Exit { return runtime.Exit{Code: 255, At: time.Now()}
 // before. Restart policies are applied last, in the background.
 func (m *Manager) Recover(ctx context.Context) error {
 	m.dropHalfMade(ctx)
-	var g errgroup.Group
-	g.SetLimit(16) // a driver's answers overlap; machines with 500 containers exist
-	for _, u := range m.all() {
-		g.Go(func() error {
-			if err := m.recoverOne(ctx, u); err != nil {
-				u.claimed(!alive(u.get().Run.Status))
-				m.log.Error("recover", "container", short(u.id), "err", err)
-			}
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
+	m.recoverEach(ctx, m.recoverOne)
 	if err := m.collect(ctx); err != nil {
 		m.log.Warn("collect leftovers", "err", err)
 	}
+	m.recoverEach(ctx, m.completeRemoval)
 	m.settledOnce.Do(func() { close(m.settled) })
 	for _, u := range m.all() {
 		m.follow(u.get())
 	}
 	m.resumePolicies()
 	return nil
+}
+
+// recoverEach does a step of the recovery for all containers. What fails costs
+// its own container only.
+func (m *Manager) recoverEach(ctx context.Context, step func(context.Context, *unit) error) {
+	slots := make(chan struct{}, 16) // a driver's answers overlap; machines with 500 containers exist
+	var all sync.WaitGroup
+	for _, u := range m.all() {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			if err := step(ctx, u); err != nil {
+				u.claimed(!alive(u.get().Run.Status))
+				m.log.Error("recover", "container", short(u.id), "err", err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // dropHalfMade removes containers that were being created when the daemon
@@ -87,22 +94,45 @@ func (m *Manager) recoverOne(ctx context.Context, u *unit) error {
 		return nil
 	case alive(r.Run.Status):
 		return m.reclaim(ctx, u)
-	case r.Run.Status == container.StateRemoving, r.Run.Status == container.StateDead:
-		if r.Run.Status == container.StateRemoving {
-			if _, err := m.move(u, opRemoveFail, nil); err != nil {
-				return err
-			}
-		}
-		return m.remove(ctx, u, r.Host.AutoRemove)
+	case leaving(r):
+		return nil // see completeRemoval
 	}
 	// The former daemon may have died in the midst of a start or an exit.
+	return errors.Join(m.detach(ctx, r), m.unmountShm(r))
+}
+
+// leaving says that a container is to be removed: it was being removed, or has
+// to be as soon as it does not run, and will not run any more.
+func leaving(r record) bool {
+	s := r.Run.Status
+	return s == container.StateRemoving || s == container.StateDead ||
+		r.Host.AutoRemove && !alive(s) && s != container.StateRestarting
+}
+
+// completeRemoval removes what the former daemon did not get to remove. It is
+// called when leftovers are collected: until then, the shim of a start that was
+// not completed writes into the directory.
+func (m *Manager) completeRemoval(ctx context.Context, u *unit) error {
+	if !leaving(u.get()) {
+		return nil
+	}
+	if err := u.acquire(ctx); err != nil {
+		return err
+	}
+	defer u.release()
+	r := u.get()
+	if !leaving(r) {
+		return nil
+	}
 	if err := errors.Join(m.detach(ctx, r), m.unmountShm(r)); err != nil {
 		return err
 	}
-	if r.Host.AutoRemove && r.Run.Status != container.StateRestarting {
-		return m.remove(ctx, u, true)
+	if r.Run.Status == container.StateRemoving {
+		if _, err := m.move(u, opRemoveFail, nil); err != nil {
+			return err
+		}
 	}
-	return nil
+	return m.remove(ctx, u, r.Host.AutoRemove)
 }
 
 // reclaim takes back a container that ran when the daemon, or the runtime's

@@ -42,6 +42,7 @@ func (e *Engine) containerConfig() container.Config {
 func (e *Engine) recover(ctx context.Context) error {
 	e.drivers.OnRecovered(sdk.Network, e.networks.Recovered)
 	e.drivers.OnRecovered(sdk.Runtime, e.containers.RecoverRuntime)
+	e.drivers.OnRecovered(sdk.Runtime, e.containers.RetryRemovals)
 	e.drivers.OnRecovered(sdk.Storage, e.containers.RetryRemovals)
 	if err := e.networks.Start(ctx); err != nil {
 		return err
