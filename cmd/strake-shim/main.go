@@ -4,24 +4,29 @@
 //
 //	strake-shim create <directory>
 //	strake-shim adopt <directory> [process[=EXEC]|tty[=EXEC] ...]
+//	strake-shim vacant <room for a directory>
 //
-// Descriptor 3 is the listening control socket. For adopt, those from 4 on are
-// what the arguments say: a pidfd or the pty's master of the first process or
-// of an exec.
+// Descriptor 3 is the listening control socket; for vacant, a socket that brings
+// it and the directory. For adopt, those from 4 on are what the arguments say: a
+// pidfd or the pty's master of the first process or of an exec.
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/strakehq/strake/cmd/strake-shim/internal/control"
 	"github.com/strakehq/strake/cmd/strake-shim/internal/monitor"
+	"github.com/strakehq/strake/cmd/strake-shim/internal/mountns"
 	"github.com/strakehq/strake/cmd/strake-shim/internal/reap"
+	"github.com/strakehq/strake/cmd/strake-shim/internal/spare"
 	"github.com/strakehq/strake/sdk/shim/wire"
 )
 
@@ -33,18 +38,38 @@ const gcPercent = 20
 const listenFD = 3
 
 func main() {
-	if len(os.Args) < 3 || os.Args[1] != "create" && os.Args[1] != "adopt" {
+	modes := []string{wire.Create, wire.Adopt, wire.Vacant}
+	if len(os.Args) < 3 || !slices.Contains(modes, os.Args[1]) {
 		fmt.Fprintln(os.Stderr, "usage: strake-shim create|adopt <directory>  (started by strake-runtime-runc)")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1], os.Args[2], os.Args[3:]); err != nil {
+	err := run(os.Args[1] == wire.Adopt)
+	if errors.Is(err, spare.ErrNoDriver) {
+		return
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "strake-shim:", err)
 		os.Exit(1)
 	}
 }
 
-func run(mode, dir string, kept []string) error {
+func run(adopt bool) error {
 	debug.SetGCPercent(gcPercent)
+	mounts := mountns.New()
+	reaper, err := reap.New()
+	if err != nil {
+		return err
+	}
+	oomScore := protect()
+	dir := os.Args[2]
+	if os.Args[1] == wire.Vacant {
+		if err := spare.Warm(); err != nil {
+			return fmt.Errorf("warm up: %w", err)
+		}
+		if dir, err = spare.Await(listenFD); err != nil {
+			return err
+		}
+	}
 	listener, err := inherit(listenFD, "control")
 	if err != nil {
 		return err
@@ -53,19 +78,13 @@ func run(mode, dir string, kept []string) error {
 	if err := wire.Load(filepath.Join(dir, wire.ConfigFile), &conf); err != nil {
 		return err
 	}
-	// The driver cloned us into a mount namespace of our own; what is mounted
-	// here must not get out, but the host's mounts shall come in.
-	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("make / a slave: %w", err)
-	}
-	reaper, err := reap.New()
-	if err != nil {
+	if err := mounts.Enter(); err != nil {
 		return err
 	}
 	server := control.New()
-	c := monitor.New(dir, conf, reaper, protect(), server.Emit)
-	if mode == "adopt" {
-		k, err := inheritAll(kept)
+	c := monitor.New(dir, conf, reaper, mounts, oomScore, server.Emit)
+	if adopt {
+		k, err := inheritAll(os.Args[3:])
 		if err != nil {
 			return err
 		}
@@ -73,7 +92,18 @@ func run(mode, dir string, kept []string) error {
 	} else {
 		go c.Create()
 	}
-	return server.Serve(listener, c)
+	return serve(server, listener, c, mounts)
+}
+
+// serve serves the container while this thread works in its mount namespace.
+func serve(s *control.Server, listener *os.File, c *monitor.Container, m *mountns.Namespace) (err error) {
+	done := make(chan struct{})
+	go func() {
+		err = s.Serve(listener, c)
+		close(done)
+	}()
+	m.Serve(done)
+	return err
 }
 
 // inherit takes a descriptor that the driver passed, for the poller.

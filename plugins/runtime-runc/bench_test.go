@@ -20,6 +20,7 @@ import (
 
 	"github.com/strakehq/strake/plugins/runtime-runc/internal/runc"
 	"github.com/strakehq/strake/sdk/conformance"
+	"github.com/strakehq/strake/sdk/driver"
 	"github.com/strakehq/strake/sdk/runtime"
 )
 
@@ -27,14 +28,23 @@ import (
 type bench struct {
 	testing.TB
 	d      *runc.Driver
+	conf   driver.Config
 	parent string // cgroup
 	exits  chan runtime.Event
 }
 
 func newBench(b testing.TB) *bench {
-	c := conformance.TestConfig(b, `{"shim_cgroup": ""}`)
-	c.Libexec = libexec(b)
-	x := &bench{TB: b, d: runc.New(hclog.NewNullLogger()), parent: "/strake-test-bench-" + strconv.Itoa(os.Getpid()), exits: make(chan runtime.Event, 100)}
+	b.Helper()
+	return benchOf(b, libexec(b), `{"shim_cgroup": ""}`)
+}
+
+// benchOf is one with the shim of a directory and with options.
+func benchOf(b testing.TB, programs, options string) *bench {
+	b.Helper()
+	c := conformance.TestConfig(b, options)
+	c.Libexec = programs
+	parent := "/strake-test-bench-" + filepath.Base(filepath.Dir(c.RunDir))
+	x := &bench{TB: b, d: runc.New(hclog.NewNullLogger()), conf: c, parent: parent, exits: make(chan runtime.Event, 100)}
 	if err := x.d.Configure(b.Context(), c); err != nil {
 		b.Fatal(err)
 	}
@@ -45,7 +55,7 @@ func newBench(b testing.TB) *bench {
 		}
 	}()
 	b.Cleanup(func() {
-		if err := x.d.Collect(context.Background(), nil); err != nil {
+		if err := errors.Join(x.d.Collect(context.Background(), nil), x.d.Shutdown(context.Background())); err != nil {
 			b.Error(err)
 		}
 		dirs, err := filepath.Glob("/sys/fs/cgroup/*" + x.parent)

@@ -84,6 +84,7 @@ const (
 // The points of the runtime driver.
 const (
 	RuncConfig   Point = "runc.config"
+	RuncAssigned Point = "runc.shim.assigned" // a spare, which has not answered
 	RuncLaunched Point = "runc.shim.launched"
 	RuncHeld     Point = "runc.streams.held"
 	RuncDeleted  Point = "runc.runtime.deleted"
@@ -93,6 +94,8 @@ const (
 
 // The points of the shim.
 const (
+	ShimAssigned   Point = "shim.spare.assigned" // and it looks like a spare
+	ShimNamed      Point = "shim.spare.named"    // and it has not answered
 	ShimMounted    Point = "shim.rootfs.mounted"
 	ShimRunning    Point = "shim.runtime.started" // the OCI runtime runs: the point to kill it at
 	ShimRan        Point = "shim.runtime.ended"
@@ -119,8 +122,8 @@ func fixed() []Point {
 		LayerEntry, TrashEmptied,
 		BridgeRecord, BridgeRecorded, BridgeForgot, BridgeLink, BridgeLinked, BridgeUnlinked, BridgeRules, BridgeRuled,
 		BridgePortsTaken, BridgeMade,
-		RuncConfig, RuncLaunched, RuncHeld, RuncDeleted, RuncCgroups, RuncErased,
-		ShimMounted, ShimRunning, ShimRan, ShimStateAside, ShimState, ShimStarted, ShimEnded, ShimDrained, ShimExit, ShimForgot,
+		RuncConfig, RuncAssigned, RuncLaunched, RuncHeld, RuncDeleted, RuncCgroups, RuncErased,
+		ShimAssigned, ShimNamed, ShimMounted, ShimRunning, ShimRan, ShimStateAside, ShimState, ShimStarted, ShimEnded, ShimDrained, ShimExit, ShimForgot,
 		ShimLogWritten, ShimLogNoted, ShimRotated, ShimExec, ShimExecGone,
 	}
 }

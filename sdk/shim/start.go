@@ -50,8 +50,7 @@ func (k Kept) argument() string {
 	return name
 }
 
-// Start starts a shim in a session and a mount namespace of its own. When it
-// returns, the control socket accepts connections. The caller is to wait for
+// Start starts a shim in a session of its own. When it returns, the control socket accepts connections. The caller is to wait for
 // the process when its connection is gone; one that lives longer than its
 // parent is init's to reap.
 func Start(l Launch) (*os.Process, error) {
@@ -63,45 +62,51 @@ func Start(l Launch) (*os.Process, error) {
 }
 
 func start(l Launch) (p *os.Process, err error) {
-	listener, err := listen(l.Config.Control())
+	listener, log, err := open(l)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, listener.Close()) }()
-	log, err := os.OpenFile(filepath.Join(l.Dir, wire.LogFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, log.Close()) }()
+	defer func() { err = errors.Join(err, listener.Close(), log.Close()) }()
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, null.Close()) }()
-	mode := "create"
+	mode := wire.Create
 	if l.Adopt {
-		mode = "adopt"
+		mode = wire.Adopt
 	}
 	args := []string{filepath.Base(l.Program), mode, l.Dir}
 	files := []uintptr{null.Fd(), log.Fd(), log.Fd(), listener.Fd()}
 	for _, k := range l.Kept {
 		args, files = append(args, k.argument()), append(files, uintptr(k.FD))
 	}
-	pid, _, err := syscall.StartProcess(l.Program, args, &syscall.ProcAttr{
-		Dir: "/", Env: environment(), Sys: attributes(l), Files: files,
-	})
+	return execute(l.Program, args, l.Cgroup, files)
+}
+
+// open makes the control socket and opens the shim's log.
+func open(l Launch) (listener, log *os.File, err error) {
+	if listener, err = listen(l.Config.Control()); err != nil {
+		return nil, nil, err
+	}
+	log, err = os.OpenFile(filepath.Join(l.Dir, wire.LogFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, nil, errors.Join(err, listener.Close())
+	}
+	return listener, log, nil
+}
+
+// execute starts the program in a session of its own.
+func execute(program string, args []string, cgroup *os.File, files []uintptr) (*os.Process, error) {
+	a := &syscall.SysProcAttr{Setsid: true}
+	if cgroup != nil {
+		a.UseCgroupFD, a.CgroupFD = true, int(cgroup.Fd())
+	}
+	pid, _, err := syscall.StartProcess(program, args, &syscall.ProcAttr{Dir: "/", Env: environment(), Sys: a, Files: files})
 	if err != nil {
 		return nil, err
 	}
 	return os.FindProcess(pid)
-}
-
-func attributes(l Launch) *syscall.SysProcAttr {
-	a := &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWNS}
-	if l.Cgroup != nil {
-		a.UseCgroupFD, a.CgroupFD = true, int(l.Cgroup.Fd())
-	}
-	return a
 }
 
 // environment has one processor do for the shim: it mostly sleeps, and each

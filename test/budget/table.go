@@ -40,7 +40,7 @@ type budget struct {
 // whoever needs more says here what for.
 func budgets() []budget {
 	return []budget{
-		{run, processes, 5, "shim, runc create, runc init and its second self (runc copies itself against CVE-2019-5736), the container's own"},
+		{run, processes, 5, "runc create, runc init and its second self (runc copies itself against CVE-2019-5736), the container's own; after the answer the next spare shim"},
 		{run, fsyncs, 6, "three transactions of two each"},
 		{run, transactions, 3, "created, runs, removed; the exit of a container with --rm is not recorded"},
 		{run, rpcs, 9, "Prepare, Remove; Create, Attach, Start, Delete, and State when the exit overtakes the start; network Attach, Detach"},

@@ -88,6 +88,9 @@ func (w *world) processes() (found []process) {
 		}
 		argv := strings.Split(string(args), "\x00")
 		switch name := filepath.Base(argv[0]); {
+		case name == "strake-shim" && len(argv) > 2 && strings.HasPrefix(argv[2], w.h.Dir+"/") && argv[1] == "vacant":
+			found = append(found, process{pid: pid, name: "spare"})
+			continue
 		case name == "strake-shim" && len(argv) > 2 && strings.HasPrefix(argv[2], w.h.Dir+"/"):
 			found = append(found, process{pid: pid, name: name, of: filepath.Base(argv[2])})
 			continue
@@ -109,17 +112,23 @@ func (w *world) processes() (found []process) {
 
 func (w *world) checkProcesses(all map[string]container, alive map[string]bool) (wrong []string) {
 	shims, own := map[string]int{}, map[string]bool{}
+	spares := 0
 	first := map[int]string{}
 	for _, p := range w.processes() {
 		switch p.name {
 		case "strake-shim":
 			shims[p.of]++
+		case "spare":
+			spares++
 		case "":
 			own[p.of] = true
 			first[p.pid] = p.of
 		default:
 			wrong = append(wrong, fmt.Sprintf("%s runs (%d)", p.name, p.pid))
 		}
+	}
+	if spares > 1 {
+		wrong = append(wrong, fmt.Sprintf("%d spare shims", spares))
 	}
 	have := map[string]bool{}
 	for id, n := range shims {

@@ -33,16 +33,27 @@ type Group struct {
 // have the same processes.
 var preferred = [...]string{"devices", "freezer", "pids", "cpu", "memory", "name=systemd"}
 
+// Mounts are the places where hierarchies are mounted, by controller; "" is
+// version 2.
+type Mounts map[string]hierarchy
+
+type hierarchy struct{ point, root string }
+
+// Mounted finds the hierarchies.
+func Mounted() (Mounts, error) {
+	m, err := hierarchies("/proc/self/mountinfo")
+	if err != nil {
+		return nil, fmt.Errorf("cgroup mounts: %w", err)
+	}
+	return m, nil
+}
+
 // Of finds the cgroup of a process. It must have id in its name, so that a
 // cgroup that the container shares with others is never taken for its own.
-func Of(pid int, id string) (Group, error) {
+func (mounts Mounts) Of(pid int, id string) (Group, error) {
 	paths, err := membership("/proc/" + strconv.Itoa(pid) + "/cgroup")
 	if err != nil {
 		return Group{}, fmt.Errorf("process %d: cgroup: %w", pid, err)
-	}
-	mounts, err := hierarchies("/proc/self/mountinfo")
-	if err != nil {
-		return Group{}, fmt.Errorf("cgroup mounts: %w", err)
 	}
 	dir := func(controller string) string {
 		m, ok := mounts[controller]
@@ -88,19 +99,19 @@ func membership(file string) (map[string]string, error) {
 	return paths, nil
 }
 
-type hierarchy struct{ point, root string }
-
-// hierarchies finds where controllers are mounted; "" is version 2.
-func hierarchies(mountinfo string) (map[string]hierarchy, error) {
+func hierarchies(mountinfo string) (Mounts, error) {
 	b, err := os.ReadFile(mountinfo)
 	if err != nil {
 		return nil, err
 	}
-	found := map[string]hierarchy{}
+	found := Mounts{}
 	for line := range strings.Lines(string(b)) {
 		pre, post, ok := strings.Cut(line, " - cgroup")
+		if !ok {
+			continue
+		}
 		f, g := strings.Fields(pre), strings.Fields(post)
-		if !ok || len(f) < 5 || len(g) < 2 {
+		if len(f) < 5 || len(g) < 2 {
 			continue
 		}
 		h := hierarchy{point: f[4], root: f[3]}

@@ -19,9 +19,9 @@ func Named(path, id string) ([]string, error) {
 	if !strings.HasPrefix(path, "/") || !strings.Contains(filepath.Base(path), id) {
 		return nil, nil
 	}
-	mounts, err := hierarchies("/proc/self/mountinfo")
+	mounts, err := Mounted()
 	if err != nil {
-		return nil, fmt.Errorf("cgroup mounts: %w", err)
+		return nil, err
 	}
 	var dirs []string
 	for _, m := range mounts {

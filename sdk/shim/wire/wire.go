@@ -19,6 +19,14 @@
 // on Config.Control(), and starts "strake-shim create <dir>" with the listener as
 // descriptor 3. The shim begins at once; OpReady waits for the outcome. When a
 // shim has died, "strake-shim adopt <dir>" takes its place.
+//
+// A spare is a shim that was started before there is a container, as
+// "strake-shim vacant <room>": room is a path as long as any container's, and
+// descriptor 3 a socket pair (SOCK_SEQPACKET). It gets one message, the
+// directory, with the listener and the opened LogFile as SCM_RIGHTS; makes its
+// arguments those of "create <dir>"; answers with one byte, and begins. So
+// whoever looks at processes' arguments takes no spare for a container's shim,
+// and misses no shim that has begun. A spare ends when its driver does.
 package wire
 
 import (
@@ -30,6 +38,16 @@ import (
 
 // Version is the version of Config and of the messages.
 const Version = 1
+
+// The shim's first argument. Create and Vacant are of one length.
+const (
+	Create = "create"
+	Adopt  = "adopt"
+	Vacant = "vacant"
+)
+
+// MaxName is how long the name of a container's directory may be.
+const MaxName = 64
 
 // Names of files in the container's directory.
 const (

@@ -12,6 +12,7 @@ import (
 
 	"github.com/strakehq/strake/cmd/strake-shim/internal/reap"
 	"github.com/strakehq/strake/cmd/strake-shim/internal/stdio"
+	"github.com/strakehq/strake/sdk/shim/cgroup"
 	"github.com/strakehq/strake/sdk/shim/wire"
 )
 
@@ -35,7 +36,7 @@ func (c *Container) adopt(kept Kept) error {
 	if err != nil {
 		return internal(fmt.Errorf("adopt: %w", err))
 	}
-	c.findGroup(s.Pid)
+	c.recallGroup(s.Pid)
 	if err := c.ask(&s); err != nil {
 		note("adopt: %v", err) // the stored state must do
 	}
@@ -61,6 +62,19 @@ func (c *Container) adopt(kept Kept) error {
 func (p *process) stored() (s wire.State, err error) {
 	err = wire.Load(p.file(wire.StateFile), &s)
 	return s, err
+}
+
+// recallGroup finds the container's cgroup, as it was stored or by its process.
+func (c *Container) recallGroup(pid int) {
+	var g cgroup.Group
+	if wire.Load(filepath.Join(c.dir, groupFile), &g) == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.group = g
+		return
+	}
+	g, err := groupFinder()(pid, c.conf.ID)
+	c.setGroup(g, err)
 }
 
 // ask has the runtime tell the container's status, which may have changed since

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/strakehq/strake/cmd/strake-shim/internal/mountns"
 	"github.com/strakehq/strake/cmd/strake-shim/internal/oci"
 	"github.com/strakehq/strake/cmd/strake-shim/internal/reap"
 	"github.com/strakehq/strake/cmd/strake-shim/internal/stdio"
@@ -29,6 +30,7 @@ type Container struct {
 	dir     string
 	conf    wire.Config
 	reaper  *reap.Reaper
+	mounts  *mountns.Namespace
 	runtime *oci.Runner
 	emit    func(wire.Event)
 
@@ -52,10 +54,10 @@ type Container struct {
 
 // New prepares for the container whose directory is given. Events go to emit,
 // which must not block.
-func New(dir string, conf wire.Config, r *reap.Reaper, oomScore string, emit func(wire.Event)) *Container {
+func New(dir string, conf wire.Config, r *reap.Reaper, m *mountns.Namespace, oomScore string, emit func(wire.Event)) *Container {
 	return &Container{
-		dir: dir, conf: conf, reaper: r, emit: emit,
-		runtime: &oci.Runner{Runtime: conf.Runtime, Reaper: r, Dir: dir, OOMScore: oomScore},
+		dir: dir, conf: conf, reaper: r, mounts: m, emit: emit,
+		runtime: &oci.Runner{Runtime: conf.Runtime, Reaper: r, Mounts: m, Dir: dir, OOMScore: oomScore},
 		ready:   make(chan struct{}), deleted: make(chan struct{}),
 		execs: map[string]*process{},
 	}
@@ -83,6 +85,7 @@ func (c *Container) create() error {
 	p.streams = streams
 	release := c.reaper.Expect()
 	defer release()
+	group := groupFinder() // while the runtime works
 	if err := c.span("runtime create", func() error { return c.runCreate(p) }); err != nil {
 		return errors.Join(asRuntime(err), c.undo(p))
 	}
@@ -92,7 +95,8 @@ func (c *Container) create() error {
 	c.mu.Lock()
 	c.init = p
 	c.mu.Unlock()
-	c.findGroup(p.state.Pid)
+	g, err := group(p.state.Pid, c.conf.ID)
+	c.setGroup(g, err)
 	c.startOOMWatch()
 	return nil
 }
@@ -101,7 +105,7 @@ func (c *Container) mount() error {
 	if len(c.conf.Mounts) == 0 {
 		return nil
 	}
-	return mount.All(c.conf.Mounts, c.conf.Rootfs)
+	return c.mounts.Do(func() error { return mount.All(c.conf.Mounts, c.conf.Rootfs) })
 }
 
 func (c *Container) runCreate(p *process) error {
@@ -191,15 +195,28 @@ func (c *Container) stdinClosed(p *process) func() {
 // groupFile keeps the cgroup for a shim that comes later.
 const groupFile = "cgroup.json"
 
-// findGroup finds the container's cgroup, as it was stored or by its process.
-func (c *Container) findGroup(pid int) {
-	file := filepath.Join(c.dir, groupFile)
-	var g cgroup.Group
-	err := wire.Load(file, &g)
-	if errors.Is(err, fs.ErrNotExist) {
-		if g, err = cgroup.Of(pid, c.conf.ID); err == nil {
-			err = wire.Store(file, g)
+// groupFinder looks where cgroups are mounted, at once, for a function that
+// finds that of a process.
+func groupFinder() (of func(pid int, id string) (cgroup.Group, error)) {
+	var mounts cgroup.Mounts
+	done := make(chan error, 1)
+	go func() {
+		m, err := cgroup.Mounted()
+		mounts = m
+		done <- err
+	}()
+	return func(pid int, id string) (cgroup.Group, error) {
+		if err := <-done; err != nil {
+			return cgroup.Group{}, err
 		}
+		return mounts.Of(pid, id)
+	}
+}
+
+// setGroup stores the container's cgroup.
+func (c *Container) setGroup(g cgroup.Group, err error) {
+	if err == nil {
+		err = wire.Store(filepath.Join(c.dir, groupFile), g)
 	}
 	if err != nil {
 		note("find cgroup: %v", err)

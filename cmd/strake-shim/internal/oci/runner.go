@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/strakehq/strake/cmd/strake-shim/internal/mountns"
 	"github.com/strakehq/strake/cmd/strake-shim/internal/reap"
 	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/shim/wire"
@@ -23,6 +24,8 @@ import (
 type Runner struct {
 	Runtime wire.Runtime
 	Reaper  *reap.Reaper
+	// Mounts is where it runs.
+	Mounts *mountns.Namespace
 	// Dir is where logs of commands are put meanwhile.
 	Dir string
 	// OOMScore is written for each command when it is not "", so that a
@@ -71,7 +74,7 @@ func (r *Runner) Status(id string) (string, error) {
 	return s.Status, errors.Join(err, out.Close(), os.Remove(out.Name()))
 }
 
-func (r *Runner) start(stdio [3]*os.File, log, command string, args []string) (<-chan reap.Status, error) {
+func (r *Runner) start(stdio [3]*os.File, log, command string, args []string) (ended <-chan reap.Status, err error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -86,8 +89,11 @@ func (r *Runner) start(stdio [3]*os.File, log, command string, args []string) (<
 	}
 	argv := append([]string{r.Runtime.Binary}, r.Runtime.Args...)
 	argv = append(argv, "--log", log, "--log-format", "json", command)
-	pid, ended, err := r.Reaper.Start(r.Runtime.Binary, append(argv, args...), &syscall.ProcAttr{
-		Dir: r.Dir, Env: environment(), Files: fds,
+	attr := &syscall.ProcAttr{Dir: r.Dir, Env: environment(), Files: fds}
+	pid := 0
+	err = r.Mounts.Do(func() (err error) {
+		pid, ended, err = r.Reaper.Start(r.Runtime.Binary, append(argv, args...), attr)
+		return err
 	})
 	if err == nil && r.OOMScore != "" {
 		err = os.WriteFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", []byte(r.OOMScore), 0)

@@ -48,7 +48,7 @@ func newContainer(d *Driver, s *setup, id runtime.ContainerID) *container {
 
 // checkID keeps ids from being anything but file names.
 func checkID(id string) error {
-	valid := len(id) >= 1 && len(id) <= 64 && id[0] != '.' && strings.Trim(id, idBytes) == ""
+	valid := len(id) >= 1 && len(id) <= wire.MaxName && id[0] != '.' && strings.Trim(id, idBytes) == ""
 	if !valid {
 		return fmt.Errorf("id %q: must be 1 to 64 of [a-zA-Z0-9_.-] and not begin with a dot: %w", id, errdefs.ErrInvalidArgument)
 	}
@@ -112,9 +112,6 @@ func (c *container) launch(ctx context.Context, adopt bool) error {
 		l.Kept = c.keep.kept()
 	}
 	p, err := c.setup.start(l)
-	if errors.Is(err, syscall.ENODEV) { // its cgroup was removed just now
-		p, err = c.setup.start(l)
-	}
 	if err != nil {
 		return fmt.Errorf("container %s: %w", c.id, err)
 	}
@@ -126,16 +123,38 @@ func (c *container) launch(ctx context.Context, adopt bool) error {
 	return c.dial(ctx)
 }
 
-// start starts a shim in the cgroup for shims.
+// start has a spare be the shim, or else starts one.
 func (s *setup) start(l shim.Launch) (p *os.Process, err error) {
-	l.Cgroup, err = openCgroup(s.options.ShimCgroup)
-	if err != nil {
-		return nil, err
+	if !l.Adopt {
+		p, err = s.ahead.assign(l)
+		if !errors.Is(err, shim.ErrNoSpare) {
+			return p, err
+		}
 	}
-	if l.Cgroup != nil {
-		defer func() { err = errors.Join(err, l.Cgroup.Close()) }()
+	err = s.inCgroup(func(cgroup *os.File) error {
+		l.Cgroup = cgroup
+		p, err = shim.Start(l)
+		return err
+	})
+	return p, err
+}
+
+// inCgroup has something started in the cgroup for shims.
+func (s *setup) inCgroup(start func(cgroup *os.File) error) (err error) {
+	for range 2 {
+		cgroup, oerr := openCgroup(s.options.ShimCgroup)
+		if oerr != nil {
+			return oerr
+		}
+		err = start(cgroup)
+		if cgroup != nil {
+			err = errors.Join(err, cgroup.Close())
+		}
+		if !errors.Is(err, syscall.ENODEV) { // else it was removed just now
+			break
+		}
 	}
-	return shim.Start(l)
+	return err
 }
 
 // adopt starts a shim in place of a dead one, unless the container has ended or

@@ -24,6 +24,7 @@ const discardWithin = 30 * time.Second
 
 // Delete removes what is left of a container.
 func (d *Driver) Delete(ctx context.Context, id runtime.ContainerID, force bool) (*runtime.Exit, error) {
+	defer d.busy()()
 	c, err := d.get(id)
 	if errors.Is(err, errdefs.ErrNotFound) {
 		s, err := d.setup()

@@ -46,6 +46,7 @@ type setup struct {
 	shim    string
 	dir     string // of containers
 	sockets string
+	ahead   *ahead
 }
 
 // New returns a driver that logs to l.
@@ -78,7 +79,17 @@ func (d *Driver) Configure(ctx context.Context, c driver.Config) error {
 	if err != nil {
 		return err
 	}
+	if d.configured != nil {
+		d.configured.ahead.close()
+	}
+	s.ahead = newAhead(d.log, s)
 	d.configured = s
+	go func() {
+		defer s.ahead.end()
+		if err := killSpares(s.dir); err != nil {
+			d.log.Warn("end spare shims of a former process", "err", err)
+		}
+	}()
 	return d.load(ctx)
 }
 
@@ -111,12 +122,14 @@ func newSetup(c driver.Config) (*setup, error) {
 	return s, nil
 }
 
-// Shutdown removes the cgroup for shims, if no shim is left in it.
+// Shutdown ends spare shims and removes the cgroup for shims, if none is left in
+// it.
 func (d *Driver) Shutdown(context.Context) error {
 	s, err := d.setup()
 	if err != nil {
 		return nil //nolint:nilerr // nothing was done
 	}
+	s.ahead.close()
 	dir, err := shimCgroup(s.options.ShimCgroup)
 	if err != nil || dir == "" {
 		return err
@@ -155,6 +168,17 @@ func (d *Driver) setup() (*setup, error) {
 		return nil, fmt.Errorf("runtime driver is not configured: %w", errdefs.ErrFailedPrecondition)
 	}
 	return d.configured, nil
+}
+
+// busy says that a call is under way until done, after which there is time for
+// spare shims.
+func (d *Driver) busy() (done func()) {
+	s, err := d.setup()
+	if err != nil {
+		return func() {}
+	}
+	s.ahead.begin()
+	return s.ahead.end
 }
 
 // get finds a container, on disk if need be.

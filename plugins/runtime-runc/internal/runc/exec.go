@@ -12,6 +12,7 @@ import (
 
 // Exec starts an additional process.
 func (d *Driver) Exec(ctx context.Context, r runtime.ExecRequest) (runtime.State, string, error) {
+	defer d.busy()()
 	c, err := d.get(r.ID)
 	if err == nil {
 		err = checkID(string(r.Exec))

@@ -20,6 +20,7 @@ import (
 
 // Create starts a shim, which creates the container.
 func (d *Driver) Create(ctx context.Context, r runtime.CreateRequest) (driver.Handle, runtime.State, error) {
+	defer d.busy()()
 	s, err := d.setup()
 	if err == nil {
 		err = checkID(string(r.ID))
@@ -157,6 +158,7 @@ func wireIO(o runtime.IO) wire.IO {
 
 // Start lets the process run.
 func (d *Driver) Start(ctx context.Context, id runtime.ContainerID) (runtime.State, error) {
+	defer d.busy()()
 	c, err := d.get(id)
 	if err != nil {
 		return runtime.State{}, err

@@ -22,6 +22,7 @@ type options struct {
 	NoPivot       bool     `json:"no_pivot"`
 	ShimCgroup    string   `json:"shim_cgroup"`
 	Shortcuts     bool     `json:"shortcuts"`
+	SpareShims    int      `json:"spare_shims"`
 }
 
 const schema = `{
@@ -42,12 +43,16 @@ const schema = `{
     "shim_cgroup": {"type": "string", "pattern": "^(/.*)?$", "default": "/strake-shims",
       "description": "cgroup v2 path for shims, so that they are not counted or killed with the daemon; empty: stay in the driver's"},
     "shortcuts": {"type": "boolean", "default": true,
-      "description": "start and delete containers of a runtime named runc or crun without running it, as its files allow; saves two processes"}
+      "description": "start and delete containers of a runtime named runc or crun without running it, as its files allow; saves two processes"},
+    "spare_shims": {"type": "integer", "minimum": 0, "maximum": 16, "default": 1,
+      "description": "how many shims to keep started for containers to come, about 1.1 MiB each; 0: none"}
   }
 }`
 
 // defaults are the options where the configuration says nothing.
-func defaults() options { return options{Binary: "runc", ShimCgroup: "/strake-shims", Shortcuts: true} }
+func defaults() options {
+	return options{Binary: "runc", ShimCgroup: "/strake-shims", Shortcuts: true, SpareShims: 1}
+}
 
 func parseOptions(raw json.RawMessage) (options, error) {
 	o := defaults()

@@ -11,13 +11,25 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/strakehq/strake/sdk/shim/wire"
 )
 
-// shims finds the processes of shims by their arguments, which works for those
-// that hang, too: pid → container's directory.
+// shims finds the processes of containers' shims by their arguments, which works
+// for those that hang, too: pid → container's directory.
 func shims() (map[int]string, error) {
+	return programs(func(mode, _ string) bool { return mode != wire.Vacant })
+}
+
+// spares finds the processes of spares for a directory.
+func spares(dir string) (map[int]string, error) {
+	return programs(func(mode, room string) bool { return mode == wire.Vacant && filepath.Dir(room) == dir })
+}
+
+// programs finds processes of strake-shim by their arguments: pid → path.
+func programs(want func(mode, path string) bool) (map[int]string, error) {
 	return processes(func(argv []string) string {
-		if len(argv) >= 4 && argv[0] == "strake-shim" && (argv[1] == "create" || argv[1] == "adopt") {
+		if len(argv) >= 4 && argv[0] == "strake-shim" && want(argv[1], argv[2]) {
 			return argv[2]
 		}
 		return ""
@@ -69,12 +81,26 @@ func killRuntimesOf(dir string) error {
 	return err
 }
 
-// killShims kills those of the shims that are still there. A pid may be another
-// process's by now.
+// killShims kills those of the shims that are still there.
 func killShims(those map[int]string) error {
 	now, err := shims()
-	for pid, dir := range those {
-		if now[pid] == dir {
+	return errors.Join(err, killSame(those, now))
+}
+
+// killSpares kills the spares for a directory.
+func killSpares(dir string) error {
+	found, err := spares(dir)
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	now, err := spares(dir)
+	return errors.Join(err, killSame(found, now))
+}
+
+// killSame kills those that are the same now. A pid may be another process's.
+func killSame(those, now map[int]string) (err error) {
+	for pid, path := range those {
+		if now[pid] == path {
 			err = errors.Join(err, killProcess(pid))
 		}
 	}
