@@ -97,6 +97,7 @@ func TestASpareSeesWhatWasMountedWhileItWaited(t *testing.T) {
 	x.must(os.Rename(root, bundle+"/content"))
 	x.must(os.Mkdir(root, 0o755))
 	waiting := spare(t, x.conf.RunDir)
+	time.Sleep(500 * time.Millisecond) // all that it does ahead is done
 	x.must(unix.Mount(bundle+"/content", root, "", unix.MS_BIND, ""))
 	t.Cleanup(func() { x.must(unix.Unmount(root, unix.MNT_DETACH)) })
 	x.run("later", bundle, runtime.IO{})

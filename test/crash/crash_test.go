@@ -74,6 +74,7 @@ func TestACrashAtAPointLosesNothing(t *testing.T) {
 		{point: "store.containers.after", hit: 4},
 		{point: mishap.BridgeRules, hit: 2},
 		{point: mishap.ShimExit, hit: 2},
+		{point: mishap.ShimNamed, hit: 1, with: []string{"runtime"}},
 		{point: mishap.SnapshotNamed, hit: 5, with: []string{"daemon"}},
 		{point: mishap.BridgeLinked, hit: 2, stop: 300 * time.Millisecond},
 	} {
