@@ -26,6 +26,7 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "strake-storage-test")
 	cmd := exec.Command("go", "build", "-o", binary, "./testdata/testdriver")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as all programs
 	if out, err := cmd.CombinedOutput(); err != nil {
 		panic(fmt.Sprintf("%v\n%s", err, out))
 	}
