@@ -77,6 +77,9 @@ func (c *Container) create() error {
 		return internal(fmt.Errorf("root file system: %w", err))
 	}
 	mishap.Hit(mishap.ShimMounted)
+	if err := c.mounts.Do(c.checkLinks); err != nil {
+		return err
+	}
 	p := newProcess("", c.dir)
 	streams, err := stdio.New(stdio.Options{Dir: c.dir, IO: c.conf.IO, Console: c.socket(), StdinClosed: c.stdinClosed(p)})
 	if err != nil {
@@ -106,6 +109,19 @@ func (c *Container) mount() error {
 		return nil
 	}
 	return c.mounts.Do(func() error { return mount.All(c.conf.Mounts, c.conf.Rootfs) })
+}
+
+// checkLinks refuses a root of which a directory that the runtime fills is a link:
+// runc before 1.3.6 follows one at /dev, out of the root, and makes links on the
+// host (CVE-2026-41579).
+func (c *Container) checkLinks() error {
+	for _, name := range []string{"dev", "proc", "sys"} {
+		st, err := os.Lstat(filepath.Join(c.conf.Rootfs, name))
+		if err == nil && st.Mode()&os.ModeSymlink != 0 {
+			return precondition("root file system: /" + name + " is a symbolic link, as no image of good faith has it: make it a directory")
+		}
+	}
+	return nil // what is not there the runtime makes
 }
 
 func (c *Container) runCreate(p *process) error {
