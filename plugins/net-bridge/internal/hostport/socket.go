@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"syscall"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
@@ -15,7 +16,11 @@ import (
 // meant.
 type sockets []int
 
+// close gives the port back. A program that is being started holds copies of
+// all descriptors until it runs, and with them the port: the lock waits for it.
 func (s sockets) close() error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	var errs []error
 	for _, fd := range s {
 		errs = append(errs, unix.Close(fd))
