@@ -45,7 +45,7 @@ func budgets() []budget {
 		{run, transactions, 3, "created, runs, removed; the exit of a container with --rm is not recorded"},
 		{run, rpcs, 9, "Prepare, Remove; Create, Attach, Start, Delete, and State when the exit overtakes the start; network Attach, Detach"},
 		{run, mounts, 4, "the pinned network namespace and its unmount; the shim's mount namespace and the root in it"},
-		{run, netlinks, 20, "loopback up; a veth pair made, named, addressed, routed, enslaved; removed again"},
+		{run, netlinks, 21, "loopback up; a veth pair made, named, addressed, routed, enslaved; removed again; now and then a look at the rules"},
 
 		{serve, processes, 5, "as run"},
 		{serve, fsyncs, 4, "two transactions"},

@@ -312,6 +312,11 @@ func everything(t *testing.T, h *testkit.Host) string {
 		t.Fatal(err)
 	}
 	leaks := h.Leaks()
+	for i, l := range leaks {
+		if _, spare, ok := strings.Cut(l, ": strake-shim vacant "); ok { // one for another is as good
+			leaks[i] = "spare shim " + spare
+		}
+	}
 	slices.Sort(leaks)
 	fmt.Fprintf(&b, "directories: %q\nnamespaces: %q\n%s\n%s\n", dirs, pins, strings.Join(leaks, "\n"), h.FirewallRules())
 	return b.String()
