@@ -201,7 +201,7 @@ func (u *unpacker) create(dir *dirent, name, base string, h *tar.Header, content
 	switch h.Typeflag {
 	case tar.TypeDir:
 		return u.mkdir(dir, name, base, h)
-	case tar.TypeReg, tar.TypeRegA, tar.TypeCont, tar.TypeGNUSparse: //nolint:staticcheck // archives have TypeRegA
+	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
 		return u.file(dir, base, h, content)
 	case tar.TypeSymlink:
 		if h.Linkname == "" {
