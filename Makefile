@@ -99,7 +99,7 @@ GOTEST  := $(GO) test -vet=off
 .PHONY: unit
 unit: ## unit tests, with the race detector
 	$(GOTEST) $(LONERS)
-	$(GOTEST) -run '$(HOSTILE)' ./core/image ./core/unpack
+	$(GOTEST) -run '$(HOSTILE)' $$(grep -rlE '^func Test\w*($(HOSTILE))' --include='*_test.go' core sdk cmd | sed -E 's,(.*)/.*,./\1,' | sort -u)
 	CGO_ENABLED=1 $(GOTEST) -race -timeout 10m -skip '$(HOSTILE)' $$($(GO) list ./core/... ./sdk/... ./cmd/... ./test/arch | grep -vxF $(LONERS:%=-e %))
 
 .PHONY: conformance
