@@ -218,6 +218,7 @@ func (m *Manager) Detach(ctx context.Context, id string) error {
 	if !ok {
 		return m.pins.remove(id)
 	}
+	defer m.change(a.Endpoints...)()
 	var errs []error
 	for _, e := range a.Endpoints {
 		errs = append(errs, m.leave(ctx, &e))

@@ -22,8 +22,8 @@ var _ networks.Backend = (*Manager)(nil)
 
 // Create makes a user-defined network.
 func (m *Manager) Create(ctx context.Context, r network.CreateRequest) (network.CreateResponse, error) {
-	m.changing.Lock()
-	defer m.changing.Unlock()
+	m.building.Lock()
+	defer m.building.Unlock()
 	rec, err := m.design(r)
 	if err != nil {
 		return network.CreateResponse{}, err
@@ -135,8 +135,8 @@ func validName(s string) bool {
 
 // Remove removes a user-defined network that no container has joined.
 func (m *Manager) Remove(ctx context.Context, ref string) error {
-	m.changing.Lock()
-	defer m.changing.Unlock()
+	m.building.Lock()
+	defer m.building.Unlock()
 	r, err := m.find(ref)
 	if err != nil {
 		return err
@@ -192,8 +192,8 @@ func (a *attachment) endpoint(r record) *endpoint {
 
 // Prune removes user-defined networks that nobody uses.
 func (m *Manager) Prune(ctx context.Context, f filter.Args) (network.PruneReport, error) {
-	m.changing.Lock()
-	defer m.changing.Unlock()
+	m.building.Lock()
+	defer m.building.Unlock()
 	report := network.PruneReport{NetworksDeleted: []string{}}
 	before, err := until(f)
 	if err != nil {

@@ -37,6 +37,7 @@ func (m *Manager) Join(ctx context.Context, r container.NetworkRequest, ref stri
 	}
 	j := join{record: rec, settings: s, ifName: a.freeInterface(s), gateway: !rec.Internal && a.gateway() == nil}
 	e := draftEndpoint(a, r, j, ports)
+	defer m.change(e)()
 	a.Endpoints = append(slices.Clone(a.Endpoints), e)
 	if err := m.note(a); err != nil { // the endpoint is on record before it is made
 		return a.State, err
@@ -67,13 +68,20 @@ func (m *Manager) Leave(ctx context.Context, r container.NetworkRequest, ref str
 	if e == nil {
 		return a.State, denied("container %s is not connected to network %s", a.Name, rec.Name)
 	}
+	touched, heir := []endpoint{*e}, -1
+	rest := slices.DeleteFunc(slices.Clone(a.Endpoints), func(x endpoint) bool { return x.Request.Endpoint == e.Request.Endpoint })
+	if e.Request.DefaultRoute {
+		if heir = m.heir(rest); heir >= 0 {
+			touched = append(touched, rest[heir])
+		}
+	}
+	defer m.change(touched...)()
 	if err := m.leave(ctx, e); err != nil {
 		return a.State, fmt.Errorf("container %s: leave network %s: %w", a.Name, rec.Name, err)
 	}
-	wasGateway := e.Request.DefaultRoute
-	a.Endpoints = slices.DeleteFunc(slices.Clone(a.Endpoints), func(x endpoint) bool { return x.Request.Endpoint == e.Request.Endpoint })
-	if wasGateway {
-		err = m.promote(ctx, &a, r)
+	a.Endpoints = rest
+	if heir >= 0 {
+		err = m.promote(ctx, &a.Endpoints[heir], r)
 	}
 	a.refresh(r)
 	if err := errors.Join(err, m.note(a)); err != nil {
@@ -124,32 +132,33 @@ func (a *attachment) freeInterface(s *network.EndpointSettings) string {
 	return freeIfName(used, 0)
 }
 
-// promote gives default route and ports to the best of the networks that are
-// left: it is joined anew, with the addresses that it has.
-func (m *Manager) promote(ctx context.Context, a *attachment, r container.NetworkRequest) error {
-	var best *endpoint
-	var bestJoin join
-	for i, e := range a.Endpoints {
+// heir finds the best of the networks that are left; -1: none.
+func (m *Manager) heir(endpoints []endpoint) int {
+	best, bestJoin := -1, join{}
+	for i, e := range endpoints {
 		rec, err := m.find(e.Network)
 		j := join{record: rec, settings: e.Settings}
-		if err != nil || rec.Internal || best != nil && !before(j, bestJoin) {
+		if err != nil || rec.Internal || best >= 0 && !before(j, bestJoin) {
 			continue
 		}
-		best, bestJoin = &a.Endpoints[i], j
+		best, bestJoin = i, j
 	}
-	if best == nil {
-		return nil
-	}
+	return best
+}
+
+// promote gives an endpoint default route and ports: its network is joined
+// anew, with the addresses that it has.
+func (m *Manager) promote(ctx context.Context, e *endpoint, r container.NetworkRequest) error {
 	ports, err := wantedPorts(r.Config, r.Host)
 	if err != nil {
 		return err
 	}
-	if err := m.leave(ctx, best); err != nil {
+	if err := m.leave(ctx, e); err != nil {
 		return err
 	}
-	q := &best.Request
-	q.DefaultRoute, q.Ports, q.IPv4, q.MAC = true, ports, best.ip().Addr(), best.Made.MAC
-	return m.join(ctx, best)
+	q := &e.Request
+	q.DefaultRoute, q.Ports, q.IPv4, q.MAC = true, ports, e.ip().Addr(), e.Made.MAC
+	return m.join(ctx, e)
 }
 
 // refresh derives the state from the endpoints.

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/containerd/errdefs"
@@ -23,13 +24,13 @@ import (
 
 	"github.com/strakehq/strake/core/container"
 	"github.com/strakehq/strake/core/store"
-	"github.com/strakehq/strake/sdk/network"
+	sdk "github.com/strakehq/strake/sdk/network"
 )
 
 // Drivers hands out network drivers by the name that a user gave; empty is the
 // default. The values stay valid when a driver is relaunched.
 type Drivers interface {
-	Network(name string) (network.Driver, error)
+	Network(name string) (sdk.Driver, error)
 }
 
 // Events publishes what happened.
@@ -63,14 +64,16 @@ type Manager struct {
 	pins       pins
 	files      files
 
-	// changing serializes making and removing networks.
-	changing sync.Mutex
+	// building serializes making and removing networks.
+	building sync.Mutex
 
 	mu sync.Mutex
 	// defaultDriver is the default driver's own name. guarded by mu
 	defaultDriver string
 	networks      map[string]record      // guarded by mu; by id
 	attachments   map[string]*attachment // guarded by mu; by container id, values do not change
+	// changing are endpoints whose records are not true for the moment.
+	changing map[sdk.EndpointID]bool // guarded by mu
 }
 
 var _ container.Networks = (*Manager)(nil)
@@ -80,7 +83,7 @@ func New(o Options) (*Manager, error) {
 	m := &Manager{
 		log: o.Log, store: o.Store, drivers: o.Drivers, events: o.Events, boot: o.Store.BootID(),
 		resolvConf: o.ResolvConf, pins: pins{dir: filepath.Join(o.RunDir, "netns")},
-		files: files{dir: filepath.Join(o.RunDir, "network")}, networks: map[string]record{}, attachments: map[string]*attachment{},
+		files: files{dir: filepath.Join(o.RunDir, "network")}, networks: map[string]record{}, attachments: map[string]*attachment{}, changing: map[sdk.EndpointID]bool{},
 	}
 	if m.resolvConf == "" {
 		m.resolvConf = "/etc/resolv.conf"
@@ -170,11 +173,11 @@ func (m *Manager) ensureAll(ctx context.Context, want func(record) bool) error {
 // collect has every driver remove what no record names, and unpins namespaces
 // without record.
 func (m *Manager) collect(ctx context.Context) error {
-	networks := map[string][]network.NetworkID{"": nil} // the default driver, with or without networks
-	endpoints := map[string][]network.EndpointID{}
+	networks := map[string][]sdk.NetworkID{"": nil} // the default driver, with or without networks
+	endpoints := map[string][]sdk.EndpointID{}
 	for _, r := range m.all() {
 		if !r.builtin() {
-			networks[r.DriverKey] = append(networks[r.DriverKey], network.NetworkID(r.ID))
+			networks[r.DriverKey] = append(networks[r.DriverKey], sdk.NetworkID(r.ID))
 		}
 	}
 	keep := map[string]bool{}
@@ -214,16 +217,46 @@ func (m *Manager) Keep(ctx context.Context, exists func(container string) bool) 
 func (m *Manager) Recovered(ctx context.Context, name string) error {
 	err := m.ensureAll(ctx, func(r record) bool { return r.servedBy(name) })
 	for _, a := range m.allAttachments() {
-		if !a.Done {
-			continue
-		}
 		for _, e := range a.Endpoints {
-			if e.servedBy(name) {
+			if e, ok := m.settled(a.ID, e.Request.Endpoint); ok && e.servedBy(name) {
 				err = errors.Join(err, m.recoverEndpoint(ctx, a.ID, e))
 			}
 		}
 	}
 	return err
+}
+
+// settled is an endpoint as it is on record now, if the record is true.
+func (m *Manager) settled(container string, id sdk.EndpointID) (e endpoint, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a := m.attachments[container]
+	if a == nil || !a.Done || m.changing[id] {
+		return endpoint{}, false
+	}
+	i := slices.IndexFunc(a.Endpoints, func(e endpoint) bool { return e.Request.Endpoint == id })
+	if i < 0 {
+		return endpoint{}, false
+	}
+	return a.Endpoints[i], true
+}
+
+// change keeps Recovered from putting endpoints back as they were: the driver
+// may be launched again after it has changed them, and before the record says
+// so. Call done after that.
+func (m *Manager) change(es ...endpoint) (done func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range es {
+		m.changing[e.Request.Endpoint] = true
+	}
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for _, e := range es {
+			delete(m.changing, e.Request.Endpoint)
+		}
+	}
 }
 
 func (m *Manager) recoverEndpoint(ctx context.Context, id string, e endpoint) error {

@@ -418,3 +418,38 @@ func TestARunningContainerJoinsAndLeavesNetworks(t *testing.T) {
 		}
 	})
 }
+
+// A driver is killed after it has detached an endpoint, and before its caller
+// has written that down.
+func TestARelaunchedDriverIsNotHandedWhatWasLeft(t *testing.T) {
+	isolated(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		for _, name := range []string{"one", "two"} {
+			if _, err := r.Create(ctx, apinetwork.CreateRequest{Name: name}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		q := request("a", "one", publish(t, "80/tcp", "8080"))
+		s := r.attach(q)
+		serve(t, s.NetNS, "a")
+		if _, err := r.Join(ctx, q, "two", nil); err != nil {
+			t.Fatal(err)
+		}
+		r.detached = func() {
+			if err := errors.Join(r.driver.Kill(), r.Recovered(ctx, "bridge")); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := r.Leave(ctx, q, "one"); err != nil {
+			t.Fatal(err)
+		}
+		answers(t, "127.0.0.1:8080", "a")
+		if err := r.Remove(ctx, "one"); err != nil {
+			t.Fatalf("the network that was left: %v", err)
+		}
+		if err := r.Detach(ctx, id("a")); err != nil {
+			t.Fatal(err)
+		}
+		r.nothingLeft()
+	})
+}

@@ -60,6 +60,8 @@ type rig struct {
 	driver conformance.Subject[network.Driver]
 	conf   driver.Config
 	seen   *eventList
+	// detached is called after every Detach of the driver, if it is set.
+	detached func()
 }
 
 type eventList struct {
@@ -77,7 +79,22 @@ func (r *rig) Network(name string) (network.Driver, error) {
 	if name != "" && name != "bridge" {
 		return nil, fmt.Errorf("no network driver %q", name)
 	}
+	if r.detached != nil {
+		return observed{r.driver.Driver(), r.detached}, nil
+	}
 	return r.driver.Driver(), nil
+}
+
+// observed tells of detachments before their caller knows of them.
+type observed struct {
+	network.Driver
+	detached func()
+}
+
+func (o observed) Detach(ctx context.Context, e network.EndpointID) error {
+	err := o.Driver.Detach(ctx, e)
+	o.detached()
+	return err
 }
 
 // isolated runs a test with a rig in namespaces of its own.
