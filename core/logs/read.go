@@ -15,7 +15,8 @@ import (
 // first, rotated files included. With Follow it goes on until ctx ends, Until
 // has passed, or done is closed and everything written before is read.
 //
-// The iterator may be used once.
+// The iterator may be used once. An entry's Line is its caller's until the next
+// entry.
 func Read(ctx context.Context, path string, o Options, done <-chan struct{}) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		r := &reader{path: path, o: o, yield: yield}
@@ -34,6 +35,8 @@ type reader struct {
 	yield func(Entry, error) bool
 	// rest is the beginning of a line whose end is not written yet.
 	rest []byte
+	// text is the memory of the entry that was yielded last.
+	text []byte
 }
 
 func (r *reader) run(ctx context.Context, done <-chan struct{}) (err error) {
@@ -137,10 +140,13 @@ func (r *reader) drain(ctx context.Context, f *os.File) error {
 	in := bufio.NewReaderSize(f, block)
 	for {
 		part, err := in.ReadSlice('\n')
-		r.rest = append(r.rest, part...)
+		raw := part
+		if err != nil || len(r.rest) > 0 {
+			r.rest = append(r.rest, part...)
+			raw = r.rest
+		}
 		switch {
 		case err == nil:
-			raw := r.rest
 			r.rest = r.rest[:0]
 			if err := r.emit(ctx, raw); err != nil {
 				return err
@@ -155,8 +161,8 @@ func (r *reader) drain(ctx context.Context, f *os.File) error {
 }
 
 func (r *reader) emit(ctx context.Context, raw []byte) error {
-	e, ok := parse(raw)
-	if !ok {
+	e, text, ok := parse(raw, r.text)
+	if r.text = text; !ok {
 		return nil
 	}
 	if r.o.past(e) || ctx.Err() != nil {

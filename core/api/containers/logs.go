@@ -70,7 +70,7 @@ func logOptions(q query.Values) (o logs.Options, err error) {
 
 // copyLogs renders entries until they end or the client is gone.
 func copyLogs(out io.Writer, l LogStream, o logs.Options) error {
-	line := make([]byte, 0, 1<<10)
+	var text, line []byte
 	for e, err := range l.Entries {
 		if err != nil {
 			text := fmt.Sprintf("Error grabbing logs: %s\n", httperr.Message(err))
@@ -84,7 +84,8 @@ func copyLogs(out io.Writer, l LogStream, o logs.Options) error {
 		if e.Stream == "stderr" {
 			stream = framing.Stderr
 		}
-		line = frame(line[:0], stream, render(nil, e, o), l.TTY)
+		text = render(text[:0], e, o)
+		line = frame(line[:0], stream, text, l.TTY)
 		if _, err := out.Write(line); err != nil {
 			return err
 		}
@@ -100,11 +101,8 @@ func frame(b []byte, stream framing.StdType, text []byte, tty bool) []byte {
 	return append(b, text...)
 }
 
-// render returns an entry as the options want it shown.
+// render appends an entry as the options want it shown.
 func render(b []byte, e logs.Entry, o logs.Options) []byte {
-	if !o.Timestamps && !o.Details {
-		return e.Line
-	}
 	if o.Timestamps {
 		b = append(e.Time.UTC().AppendFormat(b, timeLayout), ' ')
 	}
