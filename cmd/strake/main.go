@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/strakehq/strake/cmd/strake/app"
+	_ "github.com/strakehq/strake/cmd/strake/hugepages" // first: its heap is everybody's
 )
 
 func main() {
