@@ -15,6 +15,9 @@ import (
 // chunk is by how much the runtime's heap grows, aligned to as much.
 const chunk = 4 << 20
 
+// page is the size of a huge one. Where it is another, nothing happens.
+const page = 2 << 20
+
 const (
 	madvHugePage = 14
 	madvCollapse = 25 // since Linux 6.1
@@ -26,9 +29,8 @@ var first = new([64]byte)
 // that allocate. Errors do not matter: a kernel without huge pages gives small
 // ones.
 func init() {
-	begin := uintptr(unsafe.Pointer(first)) &^ (chunk - 1)
-	// For what is not touched yet, then for what is.
-	syscall.RawSyscall(syscall.SYS_MADVISE, begin, chunk, madvHugePage)
-	syscall.RawSyscall(syscall.SYS_MADVISE, begin, chunk/2, madvCollapse)
-	syscall.RawSyscall(syscall.SYS_MADVISE, begin+chunk/2, chunk/2, madvCollapse)
+	here := uintptr(unsafe.Pointer(first))
+	// For the pages that are not touched yet, then for those that are.
+	syscall.RawSyscall(syscall.SYS_MADVISE, here&^(chunk-1), chunk, madvHugePage)
+	syscall.RawSyscall(syscall.SYS_MADVISE, here&^(page-1), page, madvCollapse)
 }
