@@ -22,7 +22,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
@@ -254,9 +253,8 @@ type Collected struct {
 }
 
 // Collect removes every blob for which keep is false, and what ended writers
-// left of such blobs, or left more than partialAge ago. Blobs that are being
-// written stay.
-func (s *Store) Collect(ctx context.Context, keep func(digest.Digest) bool, partialAge time.Duration) (Collected, error) {
+// left of such blobs. Blobs that are being written stay.
+func (s *Store) Collect(ctx context.Context, keep func(digest.Digest) bool) (Collected, error) {
 	var c Collected
 	var errs []error
 	for _, area := range []string{blobsDir, stagedDir} {
@@ -286,11 +284,12 @@ func (s *Store) Collect(ctx context.Context, keep func(digest.Digest) bool, part
 			}
 		}
 	}
-	errs = append(errs, s.sweepPartial(keep, partialAge))
+	errs = append(errs, s.sweepPartial(keep))
 	return c, errors.Join(errs...)
 }
 
-func (s *Store) sweepPartial(keep func(digest.Digest) bool, age time.Duration) error {
+// sweepPartial asks no file's age: what is written is locked, and clocks are set.
+func (s *Store) sweepPartial(keep func(digest.Digest) bool) error {
 	files, err := os.ReadDir(filepath.Join(s.dir, ingestDir))
 	if err != nil {
 		return err
@@ -302,8 +301,8 @@ func (s *Store) sweepPartial(keep func(digest.Digest) bool, age time.Duration) e
 		if !free {
 			continue
 		}
-		wanted := strings.HasPrefix(f.Name(), draftPrefix) || keep(digest.NewDigestFromEncoded(digest.Algorithm(algorithm), hex))
-		if i, err := f.Info(); err == nil && (!wanted || time.Since(i.ModTime()) >= age) {
+		draft := strings.HasPrefix(f.Name(), draftPrefix)
+		if draft || !keep(digest.NewDigestFromEncoded(digest.Algorithm(algorithm), hex)) {
 			errs = append(errs, os.Remove(filepath.Join(s.dir, ingestDir, f.Name())))
 		}
 		unlock()

@@ -212,7 +212,7 @@ func TestCollectKeepsWhatItIsTold(t *testing.T) {
 	if err := left.Close(); err != nil {
 		t.Fatal(err)
 	}
-	got, err := s.Collect(t.Context(), func(d digest.Digest) bool { return d == kept.Digest }, 0)
+	got, err := s.Collect(t.Context(), func(d digest.Digest) bool { return d == kept.Digest })
 	if err != nil || len(got.Blobs) != 2 || got.Bytes != gone.Size+staged.Size {
 		t.Errorf("collected %+v, error %v", got, err)
 	}
@@ -225,7 +225,7 @@ func TestCollectKeepsWhatItIsTold(t *testing.T) {
 	if err := held.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Collect(t.Context(), func(digest.Digest) bool { return true }, time.Hour); err != nil {
+	if _, err := s.Collect(t.Context(), func(digest.Digest) bool { return true }); err != nil {
 		t.Fatal(err)
 	}
 	if files, err := os.ReadDir(filepath.Join(s.dir, ingestDir)); err != nil || len(files) != 1 {
@@ -247,7 +247,7 @@ func TestCollectRemovesTheRestsOfWhatNobodyWants(t *testing.T) {
 		}
 	}
 	wanted := of("wanted").Digest
-	if _, err := s.Collect(t.Context(), func(d digest.Digest) bool { return d == wanted }, time.Hour); err != nil {
+	if _, err := s.Collect(t.Context(), func(d digest.Digest) bool { return d == wanted }); err != nil {
 		t.Fatal(err)
 	}
 	files, err := os.ReadDir(filepath.Join(s.dir, ingestDir))
@@ -290,5 +290,39 @@ func TestABlobThatChangedOnDiskIsNotReadAsItself(t *testing.T) {
 	}
 	if _, err := s.ReadAll(d.Digest, 100); !errdefs.IsDataLoss(err) {
 		t.Errorf("error is %v", err)
+	}
+}
+
+// A clock that was set forward by days made drafts garbage while they were being
+// written; the times of their files are no reason for anything.
+func TestADraftThatIsBeingWrittenIsNeverTooOld(t *testing.T) {
+	s := open(t, t.TempDir(), "boot")
+	d, err := s.Draft()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Write([]byte("half")); err != nil {
+		t.Fatal(err)
+	}
+	long := time.Now().AddDate(-10, 0, 0)
+	if err := os.Chtimes(d.file.Name(), long, long); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Collect(t.Context(), func(digest.Digest) bool { return false }); err != nil {
+		t.Fatal(err)
+	}
+	desc, err := d.Commit(t.Context(), "", func(digest.Digest) error { return nil })
+	if err != nil || !s.Has(desc.Digest) {
+		t.Errorf("commit: %v", err)
+	}
+	// One that nobody writes is nobody's.
+	if err := os.WriteFile(filepath.Join(s.dir, ingestDir, draftPrefix+"left"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Collect(t.Context(), func(digest.Digest) bool { return true }); err != nil {
+		t.Fatal(err)
+	}
+	if files, err := os.ReadDir(filepath.Join(s.dir, ingestDir)); err != nil || len(files) != 0 {
+		t.Errorf("ingests: %v, error %v", files, err)
 	}
 }

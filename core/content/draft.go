@@ -2,6 +2,7 @@ package content
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"hash"
@@ -12,7 +13,11 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-const draftPrefix = "draft-"
+// A draft's file and its lock, followed by its name.
+const (
+	draftPrefix = "draft-"
+	draftLock   = "draft:"
+)
 
 // Draft is a blob whose digest is known once it is written. It is for one
 // goroutine.
@@ -21,15 +26,20 @@ type Draft struct {
 	file  *os.File
 	hash  hash.Hash
 	size  int64
+	// unlock ends what keeps the file from collections.
+	unlock func()
 }
 
 // Draft opens a writer. End it with Commit or Abort.
 func (s *Store) Draft() (*Draft, error) {
-	f, err := os.CreateTemp(filepath.Join(s.dir, ingestDir), draftPrefix)
+	id := rand.Text()
+	unlock, _ := s.locks.TryLock(draftLock + id) // nobody else has the name
+	f, err := os.OpenFile(filepath.Join(s.dir, ingestDir, draftPrefix+id), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
+		unlock()
 		return nil, fmt.Errorf("content store: %w", err)
 	}
-	return &Draft{store: s, file: f, hash: digest.SHA256.Hash()}, nil
+	return &Draft{store: s, file: f, hash: digest.SHA256.Hash(), unlock: unlock}, nil
 }
 
 // Write implements io.Writer.
@@ -55,6 +65,7 @@ func (d *Draft) Commit(ctx context.Context, mediaType string, hold func(digest.D
 		return desc, errors.Join(err, d.Abort())
 	}
 	defer unlock()
+	defer d.unlock()
 	if d.store.Has(desc.Digest) {
 		return desc, d.Abort()
 	}
@@ -69,5 +80,6 @@ func (d *Draft) Commit(ctx context.Context, mediaType string, hold func(digest.D
 
 // Abort drops what was written.
 func (d *Draft) Abort() error {
+	defer d.unlock()
 	return errors.Join(d.file.Close(), os.Remove(d.file.Name()))
 }

@@ -56,9 +56,8 @@ type Collector struct {
 }
 
 const (
-	timeout    = 2 * time.Minute
-	pause      = 50 * time.Millisecond // gathers the removals of one command
-	partialAge = leaseLife
+	timeout = 2 * time.Minute
+	pause   = 50 * time.Millisecond // gathers the removals of one command
 )
 
 // New makes a collector. Sources are added before Run.
@@ -120,7 +119,7 @@ func (c *Collector) Collect(ctx context.Context) (rep Report, err error) {
 	mishap.Hit(mishap.GarbageMarked)
 	var serr, cerr error
 	rep.Snapshots, serr = c.storage.Storage().Collect(ctx, snapshots)
-	got, cerr := c.content.Collect(ctx, func(d digest.Digest) bool { return blobs[d] }, partialAge)
+	got, cerr := c.content.Collect(ctx, func(d digest.Digest) bool { return blobs[d] })
 	rep.Blobs, rep.BlobBytes = got.Blobs, got.Bytes
 	if len(rep.Snapshots)+len(rep.Blobs) > 0 {
 		c.log.Info("collected", "snapshots", len(rep.Snapshots), "blobs", len(rep.Blobs), "bytes", rep.BlobBytes)

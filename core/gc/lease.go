@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 
 	"github.com/strakehq/strake/sdk/mishap"
 	"github.com/strakehq/strake/sdk/storage"
@@ -37,7 +38,8 @@ type Leases struct {
 	live map[string]*Lease // guarded by mu
 }
 
-// leaseLife is how long an operation that ended unfinished keeps its part.
+// leaseLife is how long an operation that ended unfinished keeps its part, by the
+// clock that nobody sets.
 const leaseLife = 24 * time.Hour
 
 // Lease belongs to one operation.
@@ -48,12 +50,22 @@ type Lease struct {
 }
 
 type leaseRecord struct {
-	Name    string    `json:"name"`
-	Boot    string    `json:"boot"`
-	Created time.Time `json:"created"`
+	Name string `json:"name"`
+	Boot string `json:"boot"`
+	// Began is when, since the boot.
+	Began time.Duration `json:"began"`
 	Roots
 
 	ended bool // its operation is over, unfinished
+}
+
+// sinceBoot is the time since the machine's boot, suspended or not.
+func sinceBoot() time.Duration {
+	var ts unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) != nil {
+		return 0 // impossible: there is that clock since Linux 2.6.39
+	}
+	return time.Duration(ts.Nano())
 }
 
 // OpenLeases reads the leases of the present boot.
@@ -80,7 +92,7 @@ func (l *Leases) load(file string) error {
 		return err
 	}
 	le := &Lease{all: l, id: filepath.Base(file)}
-	if json.Unmarshal(data, &le.rec) != nil || le.rec.Boot != l.boot || time.Since(le.rec.Created) > leaseLife {
+	if json.Unmarshal(data, &le.rec) != nil || le.rec.Boot != l.boot || sinceBoot()-le.rec.Began > leaseLife {
 		return os.Remove(file) // torn, or of no use any more
 	}
 	le.rec.ended = true
@@ -93,7 +105,7 @@ func (l *Leases) load(file string) error {
 func (l *Leases) Take(name string) (*Lease, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	le := &Lease{all: l, id: rand.Text(), rec: leaseRecord{Name: name, Boot: l.boot, Created: time.Now()}}
+	le := &Lease{all: l, id: rand.Text(), rec: leaseRecord{Name: name, Boot: l.boot, Began: sinceBoot()}}
 	var old []string
 	for id, o := range l.live {
 		if o.rec.ended && o.rec.Name == name {
@@ -145,7 +157,7 @@ func (l *Leases) Expire(all bool) error {
 	defer l.mu.Unlock()
 	var errs []error
 	for id, le := range l.live {
-		if le.rec.ended && (all || time.Since(le.rec.Created) > leaseLife) {
+		if le.rec.ended && (all || sinceBoot()-le.rec.Began > leaseLife) {
 			errs = append(errs, l.drop(id))
 		}
 	}

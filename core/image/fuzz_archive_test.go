@@ -47,7 +47,7 @@ func FuzzReadArchive(f *testing.F) {
 		if err == nil {
 			consistent(t, c, files)
 		}
-		if _, err := c.Collect(t.Context(), func(digest.Digest) bool { return false }, 0); err != nil {
+		if _, err := c.Collect(t.Context(), func(digest.Digest) bool { return false }); err != nil {
 			t.Fatal(err)
 		}
 	})
