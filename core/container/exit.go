@@ -18,7 +18,8 @@ import (
 const cleanupTimeout = 20 * time.Second
 
 // exited accounts for the end of a container's process. It may be told the
-// same exit more than once.
+// same exit more than once, and that of a former run: the time in it is the
+// former end's then, which is kept, and whatever the clock shows now.
 func (m *Manager) exited(ctx context.Context, u *unit, e runtime.Exit) {
 	if err := u.acquire(ctx); err != nil {
 		return // the daemon ends; the next one learns of the exit from the driver
@@ -26,7 +27,7 @@ func (m *Manager) exited(ctx context.Context, u *unit, e runtime.Exit) {
 	defer u.release()
 	u.told()
 	r := u.get()
-	if !alive(r.Run.Status) || e.At.Before(r.Run.StartedAt) && !m.confirmExit(ctx, r, &e) {
+	if !alive(r.Run.Status) || e.At.Equal(r.Run.FinishedAt) || e.At.Before(r.Run.StartedAt) && !m.confirmExit(ctx, r, &e) {
 		return
 	}
 	m.settle(ctx, u, e)

@@ -337,6 +337,32 @@ func TestRestartPoliciesBringContainersBackUntilStopped(t *testing.T) {
 	}
 }
 
+// Drivers repeat exits. One of the former run, that is later than the present run's
+// start because the clock was set back in between, was taken for the present's.
+func TestAnExitThatIsRepeatedEndsNoOtherRun(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(t, "phoenix", func(r *apicontainer.CreateRequest) {
+		r.HostConfig.RestartPolicy.Name = apicontainer.RestartPolicyAlways
+	})
+	w.start(t, id)
+	old := runtime.Exit{Code: 1, Known: true, At: time.Now().Add(time.Hour)}
+	w.run.Exit(id, old)
+	until(t, "it is restarted", func() bool {
+		i, err := w.Inspect(t.Context(), id, false)
+		return err == nil && i.RestartCount == 1 && i.State.Status == apicontainer.StateRunning
+	})
+	w.run.Repeat(id, old)
+	time.Sleep(200 * time.Millisecond)
+	if i, err := w.Inspect(t.Context(), id, false); err != nil || i.RestartCount != 1 || i.State.Status != apicontainer.StateRunning {
+		t.Errorf("%v, restarted %d times: %v", i.State.Status, i.RestartCount, err)
+	}
+	w.run.Exit(id, runtime.Exit{Code: 2, Known: true})
+	until(t, "its own exit counts", func() bool {
+		i, err := w.Inspect(t.Context(), id, false)
+		return err == nil && i.RestartCount == 2
+	})
+}
+
 func TestOnFailureStopsAtItsCount(t *testing.T) {
 	w := newWorld(t)
 	id := w.create(t, "", func(r *apicontainer.CreateRequest) {

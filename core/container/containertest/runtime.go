@@ -106,6 +106,15 @@ func (r *Runtime) Exit(id string, e runtime.Exit) {
 	}
 }
 
+// Repeat tells an exit again, whatever became of the container since.
+func (r *Runtime) Repeat(id string, e runtime.Exit) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range r.watchers {
+		w(runtime.Event{Kind: runtime.ProcessExited, ID: runtime.ContainerID(id), At: e.At, Exit: &e})
+	}
+}
+
 // exit is called with mu held.
 func (r *Runtime) exit(p *process, e runtime.Exit) {
 	if p.state.Exit != nil {
