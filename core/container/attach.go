@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"time"
 
 	framing "github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/api/types/events"
@@ -49,7 +48,9 @@ func (m *Manager) Attach(ctx context.Context, ref string, o containers.AttachOpt
 		return out, err
 	}
 	if o.Logs {
-		out.Conn = m.replay(ctx, r, o, out.Conn)
+		if out.Conn, err = m.replay(ctx, r, o, out.Conn); err != nil {
+			return out, err
+		}
 	}
 	m.publish(r, events.ActionAttach)
 	return out, nil
@@ -242,13 +243,16 @@ func (s replayed) Read(b []byte) (int, error) { return s.r.Read(b) }
 
 // replay is called after the stream is connected: what is logged up to now
 // comes from the log, what follows from the stream.
-func (m *Manager) replay(ctx context.Context, r record, o containers.AttachOptions, s containers.Stream) containers.Stream {
+func (m *Manager) replay(ctx context.Context, r record, o containers.AttachOptions, s containers.Stream) (containers.Stream, error) {
 	path := m.logPath(r)
 	if path == "" {
-		return s
+		return s, nil
+	}
+	entries, err := logs.Snapshot(ctx, path, logs.Options{Stdout: o.Stdout, Stderr: o.Stderr})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("container %s: attach: %w", short(r.ID), err), s.Close())
 	}
 	pr, pw := io.Pipe()
-	entries := logs.Read(ctx, path, logs.Options{Stdout: o.Stdout, Stderr: o.Stderr, Until: time.Now(), Tail: -1}, nil)
 	go func() {
 		var err error
 		for e, readErr := range entries {
@@ -261,7 +265,7 @@ func (m *Manager) replay(ctx context.Context, r record, o containers.AttachOptio
 		}
 		pw.CloseWithError(err)
 	}()
-	return replayed{s, io.MultiReader(pr, s)}
+	return replayed{s, io.MultiReader(pr, s)}, nil
 }
 
 func frame(w io.Writer, e logs.Entry, tty bool) error {

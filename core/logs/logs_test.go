@@ -259,3 +259,31 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// Lines from before a clock was set back bear later times than now. The bound used
+// to be a time, and such a log had no line.
+func TestASnapshotEndsWhereTheLogDidWhateverTheTimes(t *testing.T) {
+	s := &shim{t: t, path: filepath.Join(t.TempDir(), "c-json.log")}
+	s.write("rotated\n")
+	s.rotate()
+	s.write("before\n")
+	s.n = -1000000 // the clock is set back
+	s.write("after\n")
+	entries, err := logs.Snapshot(t.Context(), s.path, logs.Options{Stdout: true, Stderr: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write("later\n")
+	s.rotate()
+	s.write("much later\n")
+	var got []string
+	for e, err := range entries {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, string(e.Line))
+	}
+	if want := []string{"rotated\n", "before\n", "after\n"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -26,6 +26,41 @@ func Read(ctx context.Context, path string, o Options, done <-chan struct{}) ite
 	}
 }
 
+// Snapshot is Read of what the log has when it is called, by the place in the
+// files and not by times: clocks are set. It does not follow. The iterator must be
+// used, once.
+func Snapshot(ctx context.Context, path string, o Options) (iter.Seq2[Entry, error], error) {
+	files, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	var end int64
+	if len(files) > 0 {
+		last, err := files[len(files)-1].Stat()
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("log %s: %w", path, err), closeAll(files))
+		}
+		end = last.Size()
+	}
+	return func(yield func(Entry, error) bool) {
+		r := &reader{path: path, o: o, yield: yield}
+		var err error
+		for i, f := range files {
+			in := io.Reader(f)
+			if i == len(files)-1 {
+				in = io.LimitReader(f, end)
+			}
+			if err = r.drain(ctx, f.Name(), in); err != nil {
+				break
+			}
+			r.rest = nil
+		}
+		if err = errors.Join(err, closeAll(files)); err != nil && !errors.Is(err, errStop) {
+			yield(Entry{}, err)
+		}
+	}, nil
+}
+
 // errStop ends a read that is satisfied.
 var errStop = errors.New("stop")
 
@@ -62,7 +97,7 @@ func (r *reader) run(ctx context.Context, done <-chan struct{}) (err error) {
 	}
 	for {
 		for len(files) > 1 {
-			if err := r.drain(ctx, files[0]); err != nil {
+			if err := r.drain(ctx, r.path, files[0]); err != nil {
 				return err
 			}
 			r.rest = nil
@@ -73,7 +108,7 @@ func (r *reader) run(ctx context.Context, done <-chan struct{}) (err error) {
 		}
 		over := !r.o.Follow || closed(done)
 		if len(files) == 1 {
-			if err := r.drain(ctx, files[0]); err != nil {
+			if err := r.drain(ctx, r.path, files[0]); err != nil {
 				return err
 			}
 		}
@@ -136,8 +171,8 @@ func (r *reader) rewindTruncated(f *os.File, size int64) (done bool, err error) 
 }
 
 // drain yields the complete lines up to the end of a file.
-func (r *reader) drain(ctx context.Context, f *os.File) error {
-	in := bufio.NewReaderSize(f, block)
+func (r *reader) drain(ctx context.Context, name string, file io.Reader) error {
+	in := bufio.NewReaderSize(file, block)
 	for {
 		part, err := in.ReadSlice('\n')
 		raw := part
@@ -155,7 +190,7 @@ func (r *reader) drain(ctx context.Context, f *os.File) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		default:
-			return fmt.Errorf("log %s: read: %w", f.Name(), err)
+			return fmt.Errorf("log %s: read: %w", name, err)
 		}
 	}
 }
