@@ -108,7 +108,7 @@ conformance: ## the drivers' own tests and the conformance kit against each of t
 
 .PHONY: integration
 integration: build build-faults ## whole product on real parts: daemon, registry, docker CLI, leak check
-	$(GOTEST) -count=1 -p 1 -timeout 20m ./test/testkit/... ./test/budget ./test/compat ./test/integration ./test/isolation
+	$(GOTEST) -count=1 -p 1 -timeout 20m ./test/testkit/... ./test/budget ./test/compat ./test/integration ./test/isolation ./test/clock
 	$(GOTEST) -count=1 -parallel 4 -run '$(SHORTAGES)' ./test/shortage
 	$(GOTEST) -count=1 -timeout 10m ./test/crash
 
@@ -127,8 +127,8 @@ powercut: build-faults ## cut the power CUTS times under load, and look what is 
 SHORTAGES := StoppedDrivers|KeptAfterTheShortage|SomebodyRemoves
 
 .PHONY: shortage
-shortage: build ## hangs, shortages, hostile clients and drivers, with figures: the long form of test/shortage
-	STRAKE_LONG=1 $(GO) test -count=1 -parallel 1 -timeout 40m -v ./test/shortage
+shortage: build ## hangs, shortages, clocks that are set, hostile clients and drivers, with figures: the long form
+	STRAKE_LONG=1 $(GO) test -count=1 -parallel 1 -p 1 -timeout 40m -v ./test/shortage ./test/clock
 
 CYCLES ?= 2000
 BESIDE ?= 200

@@ -13,6 +13,7 @@ import (
 // What is being read, and what a pull that was cut short has left, is not garbage
 // because the clock says that it is old.
 func TestNothingIsGarbageBecauseTheClockWasSet(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	h := w.h
 	h.MustDocker("pull", "-q", "busybox")
@@ -40,8 +41,7 @@ func TestNothingIsGarbageBecauseTheClockWasSet(t *testing.T) {
 	if _, err := io.WriteString(out, archive[:half]); err != nil {
 		t.Fatal(err)
 	}
-	// A pull that dies with the daemon would take the load along; one whose client
-	// goes leaves the same.
+	// A pull whose client goes leaves what one leaves that dies with the daemon.
 	w.slow.rate.Store(4 << 20)
 	pull := w.beside("pull", "-q", "nginx")
 	const enough = 4 << 20

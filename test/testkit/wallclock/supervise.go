@@ -184,49 +184,85 @@ func poke(pid int, address uint64, words ...int64) error {
 	return err
 }
 
-// letThrough lets one exec after another through. All ptrace requests of a
+// pace is how often processes are looked after that are in an exec.
+const pace = 50 * time.Microsecond
+
+// letThrough lets execs through and, when one succeeds, strikes the vDSO from the
+// new program's auxiliary vector before that runs. All ptrace requests of a
 // process must come from one thread.
 func (s *supervisor) letThrough() {
 	runtime.LockOSThread()
+	seized := map[int]bool{}
 	for e := range s.execs {
-		if err := hideVDSO(e); err != nil {
-			fmt.Fprintln(os.Stderr, "wallclock: exec:", err)
+		seize(e, seized)
+		for len(seized) > 0 {
+			select {
+			case e := <-s.execs: // maybe of one that is seized: its last exec has failed
+				seize(e, seized)
+			default:
+			}
+			if !reap(seized) {
+				time.Sleep(pace)
+			}
 		}
 	}
 }
 
-// hideVDSO lets an exec through and, when it succeeds, strikes the vDSO from the
-// new program's auxiliary vector before that runs.
-func hideVDSO(e execution) error {
+// seize lets an exec through so that the process stops soon: in the exec if that
+// succeeds, otherwise when it returns or, at the latest, in a later one.
+func seize(e execution, seized map[int]bool) {
 	pid := int(e.n.pid)
+	if seized[pid] {
+		e.goOn()
+		return
+	}
 	// Seized, a process is not stopped, so it goes on waiting for the answer.
 	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(pid), 0, unix.PTRACE_O_TRACEEXEC, 0, 0)
-	send(e.listener, &response{id: e.n.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE})
-	if errno == unix.ESRCH {
-		return nil // it was killed
-	}
+	e.goOn()
 	if errno != 0 {
-		return fmt.Errorf("seize %d: %w", pid, errno)
+		if errno != unix.ESRCH && errno != unix.EPERM { // it was killed
+			complain("seize", pid, errno)
+		}
+		return
 	}
-	// An exec that succeeds stops in it; one that fails stops when it returns. If
-	// another thread than the first one calls, there is none of its id any more
+	seized[pid] = true
+	// If another thread than the first one calls, there is none of its id any more
 	// when it has succeeded.
 	if err := unix.PtraceInterrupt(pid); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("interrupt %d: %w", pid, err)
+		complain("interrupt", pid, err)
 	}
+}
+
+func (e execution) goOn() {
+	send(e.listener, &response{id: e.n.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE})
+}
+
+func complain(doing string, pid int, err error) {
+	fmt.Fprintf(os.Stderr, "wallclock: %s %d: %v\n", doing, pid, err)
+}
+
+// reap looks after one process that has stopped or ended, if there is one.
+func reap(seized map[int]bool) bool {
 	var status unix.WaitStatus
-	for {
-		got, err := unix.Wait4(-1, &status, unix.WALL, nil)
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case err != nil:
-			return fmt.Errorf("wait for %d: %w", pid, err)
-		case !status.Stopped():
-			return nil // it has ended
-		}
-		return release(got, status)
+	pid, err := unix.Wait4(-1, &status, unix.WALL|unix.WNOHANG, nil)
+	switch {
+	case errors.Is(err, unix.ECHILD):
+		clear(seized) // they were killed
+		return true
+	case err != nil || pid == 0:
+		return false
 	}
+	delete(seized, pid)
+	if !status.Stopped() {
+		return true
+	}
+	if former, err := unix.PtraceGetEventMsg(pid); err == nil && uint32(status)>>16 == unix.PTRACE_EVENT_EXEC {
+		delete(seized, int(former))
+	}
+	if err := release(pid, status); err != nil {
+		complain("release", pid, err)
+	}
+	return true
 }
 
 // release ends the tracing of a stopped process.

@@ -40,16 +40,17 @@ func near(t *testing.T, what, seconds string, want time.Time) {
 }
 
 func TestProgramsAndWhatTheyStartSeeTheClockThatWasSet(t *testing.T) {
+	t.Parallel()
 	c := wallclock.New(t)
 	for _, set := range []time.Duration{0, 24 * time.Hour, 10 * 365 * 24 * time.Hour, -24 * time.Hour, time.Until(time.Unix(3600, 0))} {
 		c.Shift(set)
-		// The C library, by itself, below a shell, in a static program, and after an
-		// exec that failed.
+		// The C library, by itself, below a shell, in a static program, and after execs
+		// that failed.
 		for _, command := range [][]string{
 			{"date", "+%s"},
 			{"sh", "-c", "true; date +%s"},
 			{"busybox", "date", "+%s"},
-			{"env", "PATH=/nonexistent:/usr/bin:/bin", "date", "+%s"},
+			{"env", "PATH=" + strings.Repeat("/nonexistent:", 30) + "/usr/bin:/bin", "date", "+%s"},
 		} {
 			out, err := under(t, c, command...).Output()
 			if err != nil {
@@ -62,6 +63,7 @@ func TestProgramsAndWhatTheyStartSeeTheClockThatWasSet(t *testing.T) {
 }
 
 func TestAGoProgramSeesTheClockJumpAndNoOtherTimePass(t *testing.T) {
+	t.Parallel()
 	c := wallclock.New(t)
 	self, err := os.Executable()
 	if err != nil {
