@@ -33,14 +33,26 @@ func (s *routes) list(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	if limit != nil && *limit > 0 {
 		o.Limit = *limit
 	}
-	list, err := s.backend.List(ctx, o)
+	// Monitors ask often, and many at once.
+	v := version.From(ctx)
+	body, err := s.lists.Do(ctx, v.String()+" "+r.URL.RawQuery, func(ctx context.Context) ([]byte, error) {
+		list, err := s.backend.List(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		return httpjson.Encode(forVersion(list, v))
+	})
 	if err != nil {
 		return err
 	}
+	return httpjson.WriteEncoded(w, http.StatusOK, body)
+}
+
+// forVersion leaves out what a version of the API does not have.
+func forVersion(list []container.Summary, v version.Version) []container.Summary {
 	if list == nil {
-		list = []container.Summary{}
+		return []container.Summary{}
 	}
-	v := version.From(ctx)
 	for i := range list {
 		if v.Before(1, 46) {
 			list[i].HostConfig.Annotations = nil
@@ -52,7 +64,7 @@ func (s *routes) list(ctx context.Context, w http.ResponseWriter, r *http.Reques
 			list[i].Health = nil
 		}
 	}
-	return httpjson.Write(w, http.StatusOK, list)
+	return list
 }
 
 func (s *routes) inspect(ctx context.Context, w http.ResponseWriter, r *http.Request, vars map[string]string) error {

@@ -4,11 +4,13 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/strakehq/strake/core/api/router"
+	"github.com/strakehq/strake/core/api/share"
 )
 
 type routes struct {
 	backend Backend
 	log     hclog.Logger
+	lists   share.Group
 }
 
 // Routes returns the routes of containers and execs. Errors that come too late

@@ -2,12 +2,14 @@
 package httpjson
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
 
 	"github.com/containerd/errdefs"
 )
@@ -90,9 +92,31 @@ func explain(err error, offset int64) error {
 
 // Write answers with v as JSON. An error means that the client did not get it.
 func Write(w http.ResponseWriter, status int, v any) error {
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(status)
+	return encoder(w).Encode(v)
+}
+
+// Encode is the body that Write would write.
+func Encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	err := encoder(&b).Encode(v)
+	return b.Bytes(), err
+}
+
+// WriteEncoded answers with what Encode made, and with its length.
+func WriteEncoded(w http.ResponseWriter, status int, body []byte) error {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, err := w.Write(body)
+	return err
+}
+
+const contentType = "application/json"
+
+func encoder(w io.Writer) *json.Encoder {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	return e
 }
