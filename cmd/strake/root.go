@@ -44,12 +44,14 @@ func newRoot(a *app.App, args []string) *cobra.Command {
 	root.SetArgs(args)
 	a.GlobalFlags(root)
 	all := commands()
+	names := slices.Sorted(maps.Keys(all))
 	if len(args) > 0 && all[args[0]] != nil {
-		root.AddCommand(all[args[0]](a))
-		return root
+		names = args[:1]
 	}
-	for _, n := range all {
-		root.AddCommand(n(a))
+	for _, name := range names {
+		cmd := all[name](a)
+		cmd.Aliases = nil // below a noun; rm would be two commands here
+		root.AddCommand(cmd)
 	}
 	return root
 }

@@ -36,6 +36,27 @@ func TestEveryCommandHasHelp(t *testing.T) {
 	walk(newRoot(&app.App{}, nil))
 }
 
+// A name that two commands answer to would be now one of them, now the other.
+func TestACommandAfterAnOptionIsTheOneOfItsName(t *testing.T) {
+	for range 20 {
+		root := newRoot(&app.App{}, []string{"--debug", "rm"})
+		answers := map[string]string{}
+		for _, c := range root.Commands() {
+			for _, name := range append(c.Aliases, c.Name()) {
+				if other := answers[name]; other != "" {
+					t.Fatalf("strake %s is %s and %s", name, other, c.Name())
+				}
+				answers[name] = c.Name()
+			}
+		}
+		for name := range commands() {
+			if cmd, _, err := root.Find([]string{name}); err != nil || cmd.CommandPath() != "strake "+name {
+				t.Fatalf("strake --debug %s is %s, %v", name, cmd.CommandPath(), err)
+			}
+		}
+	}
+}
+
 func TestNounsHaveDockersVerbs(t *testing.T) {
 	for _, path := range []string{"container ls", "container rm", "container inspect", "image ls", "image rm", "image prune", "volume ls", "network ls", "driver ls", "system info"} {
 		cmd, rest, err := newRoot(&app.App{}, nil).Find(strings.Fields(path))
