@@ -23,7 +23,7 @@ func pull(l *Lab, tb *stage.TB) {
 	var list []contestant
 	for _, e := range all {
 		c := of(e, func(int) float64 { return e.Time(tb, "pull", "-q", ngx) })
-		c.setUp = func(int) { e.Run("rmi", "-f", ngx) }
+		c.setUp = func(int) { e.Run("rmi", "-f", ngx); settle(tb, e) } // else its layers are still there
 		list = append(list, c)
 	}
 	l.interleave("pull", "pull ngx", "ms", l.reps(3), list...)
