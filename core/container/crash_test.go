@@ -1,6 +1,7 @@
 package container_test
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	apicontainer "github.com/moby/moby/api/types/container"
 
 	"github.com/strakehq/strake/core/api/containers"
+	"github.com/strakehq/strake/core/store"
 	"github.com/strakehq/strake/sdk/runtime"
 )
 
@@ -119,5 +121,24 @@ func TestLeftoversAreCollectedBeforeRemovalsAreCompleted(t *testing.T) {
 	w.boot(t)
 	if w.Exists(id) {
 		t.Error("it is still there")
+	}
+}
+
+// A daemon that was killed during a removal left a container without a root.
+func TestASnapshotIsRemovedOnlyWhenNoRecordNeedsIt(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(t, "rooted")
+	records := store.NewTable[json.RawMessage]("containers")
+	w.disk.Removing = func() {
+		err := w.db.View(func(tx *store.Tx) error {
+			_, err := records.Get(tx, id)
+			return err
+		})
+		if !errdefs.IsNotFound(err) {
+			t.Errorf("its record, when its snapshot is removed: %v", err)
+		}
+	}
+	if err := w.Remove(t.Context(), id, containers.RemoveOptions{}); err != nil {
+		t.Fatal(err)
 	}
 }

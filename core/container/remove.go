@@ -105,15 +105,18 @@ func (m *Manager) remove(ctx context.Context, u *unit, volumes bool) error {
 	return nil
 }
 
-// clear removes all that a container owns, side by side.
+// clear removes all that a container owns: its record first, so that there is
+// never one without a root, and the rest side by side.
 func (m *Manager) clear(ctx context.Context, u *unit, r record, volumes bool) error {
 	if err := m.clearStale(ctx, u, r); err != nil {
 		return err
 	}
+	if err := m.cfg.Store.Update(func(tx *store.Tx) error { return m.records.Delete(tx, r.ID) }); err != nil {
+		return err
+	}
 	snapshot := make(chan error, 1)
 	go func() { snapshot <- m.cfg.Drivers.Storage().Remove(ctx, r.snapshotKey()) }()
-	err := m.cfg.Store.Update(func(tx *store.Tx) error { return m.records.Delete(tx, r.ID) })
-	err = errors.Join(err, m.cfg.Volumes.Release(ctx, r.ID, volumes), os.RemoveAll(m.dir(r.ID)))
+	err := errors.Join(m.cfg.Volumes.Release(ctx, r.ID, volumes), os.RemoveAll(m.dir(r.ID)))
 	mishap.Hit(mishap.ContainerErased)
 	return errors.Join(err, <-snapshot)
 }

@@ -27,6 +27,8 @@ type Storage struct {
 	PrepareErr error
 	// RemoveErr fails Remove.
 	RemoveErr error
+	// Removing is called by Remove, if it is set.
+	Removing func()
 
 	mu  sync.Mutex
 	all map[storage.SnapshotKey]bool // guarded by mu
@@ -104,6 +106,9 @@ func (s *Storage) Commit(context.Context, storage.SnapshotKey, storage.SnapshotK
 
 // Remove implements storage.Driver.
 func (s *Storage) Remove(_ context.Context, key storage.SnapshotKey) error {
+	if s.Removing != nil {
+		s.Removing()
+	}
 	if s.RemoveErr != nil {
 		return s.RemoveErr
 	}
