@@ -36,11 +36,8 @@ func newOutput(of *Streams, stream jsonlog.Stream, src source) *output {
 // run works until the stream's end.
 func (o *output) run() {
 	defer close(o.done)
-	var p pace
 	for {
-		began := time.Now()
 		data, fresh, err := o.src.next()
-		pause := p.pause(time.Since(began), fresh)
 		o.awake()
 		if errors.Is(err, unix.ENOSPC) && !o.ending.Load() { // the spool's file system; the process waits meanwhile
 			time.Sleep(100 * time.Millisecond)
@@ -62,9 +59,6 @@ func (o *output) run() {
 			return
 		}
 		o.doze(fresh)
-		if pause > 0 && !o.ending.Load() {
-			time.Sleep(pause)
-		}
 	}
 }
 
