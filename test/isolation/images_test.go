@@ -38,18 +38,24 @@ type lure struct {
 // procfs looks whether /proc is one, with Docker's masks.
 const procfs = `test -e /proc/self/status && head -c 1 /proc/kcore | wc -c && ! echo h > /proc/sysrq-trigger && echo masked`
 
+// masked ends with code 9 unless a masked path shows nothing. Where /dev/null is not
+// what it should be, crun has the output go there.
+const masked = `test -e /proc/keys && test -z "$(head -c 1 /proc/keys)" || exit 9`
+
 func lures() map[string]lure {
 	return map[string]lure{
-		"CVE-2019-19921-proc-is-a-link":          {links: map[string]string{"proc": "HOST"}, line: procfs, want: "0\nmasked"},
-		"CVE-2023-27561-proc-is-a-relative-link": {links: map[string]string{"proc": "../../../../../../..HOST"}, line: procfs, want: "0\nmasked"},
-		"CVE-2023-28642-sys-is-a-link":           {links: map[string]string{"sys": "HOST"}, line: "touch /sys/kernel/x 2>/dev/null || echo read-only", want: "read-only"},
-		"CVE-2019-16884-a-volume-over-proc":      {volume: "/proc", line: "ls /proc/self/status 2>&1", want: "ls: "}, // none, and no masks to miss
-		"CVE-2026-41579-dev-is-a-link":           {links: map[string]string{"dev": "HOST"}, line: "echo x > /dev/null && echo null", want: "null"},
-		"CVE-2025-52565-console-is-a-link":       {links: map[string]string{"dev/console": "HOST/witness", "dev/null": "HOST/witness"}, flags: []string{"-t"}, line: "echo x > /dev/null; echo terminal > /dev/console", want: "terminal"},
-		"CVE-2026-55686-workdir-is-a-link":       {links: map[string]string{"work": "HOST"}, workdir: "/work/made", line: "pwd", want: "HOST/made"},
-		"CVE-2019-18837-destination-is-a-link":   {links: map[string]string{"data": "../../../../../../..HOST"}, flags: []string{"-v", "vol:/data/made"}, line: "ls -d HOST/made", want: "HOST/made"},
-		"CVE-2024-9341-hosts-is-a-link":          {links: map[string]string{"etc/hosts": "HOST/witness", "etc/resolv.conf": "HOST/made", "etc/hostname": "HOST/witness"}, line: "grep -c localhost /etc/hosts", want: ""},
-		"CVE-2026-47262-group-never-ends":        {links: map[string]string{"etc/group": "", "etc/passwd": ""}, flags: []string{"--user", "somebody:some"}, line: "id", want: "nobody can be"},
+		"CVE-2019-19921-proc-is-a-link":             {links: map[string]string{"proc": "HOST"}, line: procfs, want: "0\nmasked"},
+		"CVE-2023-27561-proc-is-a-relative-link":    {links: map[string]string{"proc": "../../../../../../..HOST"}, line: procfs, want: "0\nmasked"},
+		"CVE-2023-28642-sys-is-a-link":              {links: map[string]string{"sys": "HOST"}, line: "touch /sys/kernel/x 2>/dev/null || echo read-only", want: "read-only"},
+		"CVE-2019-16884-a-volume-over-proc":         {volume: "/proc", line: "ls /proc/self/status 2>&1", want: "ls: "}, // none, and no masks to miss
+		"CVE-2026-41579-dev-is-a-link":              {links: map[string]string{"dev": "HOST"}, line: "echo x > /dev/null && echo null", want: "null"},
+		"CVE-2025-52565-console-is-a-link":          {links: map[string]string{"dev/console": "HOST/witness", "dev/null": "HOST/witness"}, flags: []string{"-t"}, line: "echo x > /dev/null; echo terminal > /dev/console", want: "terminal"},
+		"CVE-2025-31133-null-of-a-volume":           {links: map[string]string{"dev/null": "/etc/passwd"}, volume: "/dev", line: masked},
+		"CVE-2025-31133-null-of-a-volume-at-a-link": {links: map[string]string{"dev/null": "/etc/passwd", "at": "dev"}, volume: "/at", line: masked},
+		"CVE-2026-55686-workdir-is-a-link":          {links: map[string]string{"work": "HOST"}, workdir: "/work/made", line: "pwd", want: "HOST/made"},
+		"CVE-2019-18837-destination-is-a-link":      {links: map[string]string{"data": "../../../../../../..HOST"}, flags: []string{"-v", "vol:/data/made"}, line: "ls -d HOST/made", want: "HOST/made"},
+		"CVE-2024-9341-hosts-is-a-link":             {links: map[string]string{"etc/hosts": "HOST/witness", "etc/resolv.conf": "HOST/made", "etc/hostname": "HOST/witness"}, line: "grep -c localhost /etc/hosts", want: ""},
+		"CVE-2026-47262-group-never-ends":           {links: map[string]string{"etc/group": "", "etc/passwd": ""}, flags: []string{"--user", "somebody:some"}, line: "id", want: "nobody can be"},
 	}
 }
 
@@ -133,7 +139,7 @@ func TestNoImageLeadsToTheHost(t *testing.T) {
 				_, why, _ := strings.Cut(r.Stderr, "Error response from daemon: ")
 				why, _, _ = strings.Cut(why, "\n")
 				t.Logf("%s, %s: refused: %s", what, rt, why)
-			case !strings.HasPrefix(out, want):
+			case r.Code == 9 || !strings.HasPrefix(out, want):
 				t.Errorf("%s, %s: code %d %q, want %q", what, rt, r.Code, out, want)
 			}
 			if took := time.Since(began); took > time.Minute {

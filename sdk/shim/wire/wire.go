@@ -80,6 +80,8 @@ type Config struct {
 	Runtime Runtime       `json:"runtime"`
 	// Cgroup is the spec's cgroupsPath, for the driver's use.
 	Cgroup string `json:"cgroup,omitempty"`
+	// Masked are the spec's maskedPaths.
+	Masked []string `json:"masked,omitempty"`
 }
 
 // Control is the path of the control socket.

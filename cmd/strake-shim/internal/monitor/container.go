@@ -92,6 +92,9 @@ func (c *Container) create() error {
 	if err := c.span("runtime create", func() error { return c.runCreate(p) }); err != nil {
 		return errors.Join(asRuntime(err), c.undo(p))
 	}
+	if err := c.checkMasks(p); err != nil {
+		return errors.Join(err, c.undo(p))
+	}
 	if err := c.begin(p, wire.Created); err != nil {
 		return errors.Join(internal(err), c.undo(p))
 	}

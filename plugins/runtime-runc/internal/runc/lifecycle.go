@@ -96,7 +96,10 @@ func (c *container) begin(ctx context.Context, r runtime.CreateRequest) (err err
 func (s *setup) config(r runtime.CreateRequest) (wire.Config, error) {
 	var spec struct {
 		Root  struct{ Path string }
-		Linux struct{ CgroupsPath string }
+		Linux struct {
+			CgroupsPath string
+			MaskedPaths []string
+		}
 		Hooks struct{ Poststart, Poststop []json.RawMessage }
 	}
 	if err := wire.Load(filepath.Join(r.Bundle, "config.json"), &spec); err != nil {
@@ -116,6 +119,7 @@ func (s *setup) config(r runtime.CreateRequest) (wire.Config, error) {
 	return wire.Config{
 		Version: wire.Version, ID: string(r.ID), Socket: s.socketPrefix(r.ID), Bundle: r.Bundle,
 		Rootfs: rootfs, Mounts: r.Rootfs, IO: wireIO(r.IO), Runtime: rt, Cgroup: spec.Linux.CgroupsPath,
+		Masked: spec.Linux.MaskedPaths,
 	}, nil
 }
 
