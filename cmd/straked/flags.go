@@ -26,6 +26,7 @@ type options struct {
 	group      string
 	logLevel   string
 	logFile    string
+	remap      string
 	debug      bool
 	pidFile    string
 	validate   bool
@@ -44,6 +45,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.StringVar(&o.runDir, "run-dir", "", "Directory of what does not survive a reboot")
 	f.StringArrayVar(&o.pluginDirs, "plugin-dir", nil, "Directory to search for drivers (repeatable)")
 	f.StringVarP(&o.group, "group", "G", "", "Group that may use the unix socket")
+	f.StringVar(&o.remap, "userns-remap", "", "Run containers in user namespaces with the subordinate ids of a user: default, user or user:group")
 	f.StringVarP(&o.logLevel, "log-level", "l", "", "trace, debug, info, warn or error")
 	f.StringVar(&o.logFile, "log-file", "", "Write the log to this file instead of standard error")
 	f.BoolVarP(&o.debug, "debug", "D", false, "Short for --log-level debug")
@@ -93,6 +95,7 @@ func (o *options) load(f *pflag.FlagSet) (*config.Config, error) {
 		{"run-dir", "run_dir", func() { c.RunDir = o.runDir }},
 		{"plugin-dir", "plugin_dirs", func() { c.PluginDirs = o.pluginDirs }},
 		{"group", "socket_group", func() { c.SocketGroup = o.group }},
+		{"userns-remap", "userns_remap", func() { c.UsernsRemap = o.remap }},
 		{"log-level", "log_level", func() { c.LogLevel = o.logLevel }},
 		{"log-file", "log_file", func() { c.LogFile = o.logFile }},
 	} {

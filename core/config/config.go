@@ -45,6 +45,9 @@ type Config struct {
 	ShutdownTimeout Duration `toml:"shutdown_timeout"`
 	// CgroupParent is the cgroup under which containers' cgroups are made.
 	CgroupParent string `toml:"cgroup_parent"`
+	// UsernsRemap has containers run in user namespaces with the subordinate
+	// ids of a user: "default", user, or user:group. Empty: they do not.
+	UsernsRemap string `toml:"userns_remap"`
 	// Labels show in docker info, as key=value.
 	Labels []string `toml:"labels"`
 	// Containers are defaults for containers that do not say otherwise.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/strakehq/strake/core/userns"
 )
 
 // maxSocketPath is the longest path of a unix socket (sockaddr_un.sun_path,
@@ -45,6 +47,9 @@ func (v *validator) daemon(c *Config) {
 		v.fault("run_dir", "is %q as state_dir is, the two must differ", c.RunDir)
 	}
 	v.absolute("cgroup_parent", c.CgroupParent)
+	if _, err := userns.Load(c.UsernsRemap); err != nil {
+		v.fault("userns_remap", "%v", err)
+	}
 	for _, d := range c.PluginDirs {
 		v.absolute("plugin_dirs", d)
 	}

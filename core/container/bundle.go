@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/sys/user"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/strakehq/strake/core/spec"
@@ -37,8 +38,12 @@ func (m *Manager) fileSource(r record, name string) string {
 	return m.file(r.ID, name)
 }
 
-// touchFiles makes what is missing of the files that writeFiles fills.
-func (m *Manager) touchFiles(r record) error {
+// touchFiles makes what is missing of the files that writeFiles fills, and gives
+// them to the container's root.
+func (m *Manager) touchFiles(r record, ids *user.IdentityMapping) error {
+	if err := errors.Join(letIn(ids, m.dir(r.ID)), letIn(ids, m.file(r.ID, "rootfs"))); err != nil {
+		return err
+	}
 	if r.Host.NetworkMode.IsContainer() {
 		return nil
 	}
@@ -47,7 +52,8 @@ func (m *Manager) touchFiles(r record) error {
 		if err != nil {
 			return err
 		}
-		if err := f.Close(); err != nil {
+		err = f.Chown(rootOf(ids))
+		if err = errors.Join(err, f.Close()); err != nil {
 			return err
 		}
 	}

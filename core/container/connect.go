@@ -33,7 +33,7 @@ func (m *Manager) Connect(ctx context.Context, network string, q apinetwork.Conn
 		}
 		return p, nil
 	}, func(r record) (NetworkState, error) {
-		return m.cfg.Networks.Join(ctx, networkRequest(r), network, settings)
+		return m.cfg.Networks.Join(ctx, m.networkRequest(r), network, settings)
 	})
 }
 
@@ -55,7 +55,7 @@ func (m *Manager) Disconnect(ctx context.Context, network string, q apinetwork.D
 		}
 		return p, nil
 	}, func(r record) (NetworkState, error) {
-		return m.cfg.Networks.Leave(ctx, networkRequest(r), network)
+		return m.cfg.Networks.Leave(ctx, m.networkRequest(r), network)
 	})
 }
 

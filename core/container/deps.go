@@ -8,6 +8,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	apinetwork "github.com/moby/moby/api/types/network"
+	"github.com/moby/sys/user"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -77,6 +78,9 @@ type NetworkRequest struct {
 	Hostname string
 	Config   *container.Config
 	Host     *container.HostConfig
+	// IDs is how a user namespace of the container's own maps ids, which is to
+	// own its network namespace; nil: there is none.
+	IDs *user.IdentityMapping
 	// Endpoints are the networks to join, by name or id.
 	Endpoints map[string]*apinetwork.EndpointSettings
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/hashicorp/go-hclog"
+	"github.com/moby/sys/user"
 
 	"github.com/strakehq/strake/core/api/containers"
 	"github.com/strakehq/strake/core/spec"
@@ -41,6 +42,9 @@ type Config struct {
 	Libexec []string
 	// DetachKeys in Docker's notation; empty: ctrl-p,ctrl-q.
 	DetachKeys string
+	// IDs is how the user namespaces of containers map ids; nil: they have
+	// none.
+	IDs *user.IdentityMapping
 	// CgroupParent is the cgroup above the containers'; empty: /strake.
 	CgroupParent string
 	// Pin keeps snapshots from being collected until unpin, when a record
@@ -106,6 +110,9 @@ func New(cfg Config) (*Manager, error) {
 	m.specs = spec.NewBuilder(m.machine)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	if err := os.MkdirAll(m.dir(""), 0o710); err != nil {
+		return nil, fmt.Errorf("containers: %w", err)
+	}
+	if err := letIn(cfg.IDs, m.dir("")); err != nil {
 		return nil, fmt.Errorf("containers: %w", err)
 	}
 	err := cfg.Store.View(func(tx *store.Tx) error {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/containerd/errdefs"
+	"github.com/moby/sys/user"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
@@ -70,7 +71,7 @@ func (m *Manager) shmPath(r record) string {
 
 // mountShm makes the tmpfs of a container whose IPC namespace others may join.
 // It must be found by them, so it is the one mount that the host sees.
-func (m *Manager) mountShm(r record) error {
+func (m *Manager) mountShm(r record, ids *user.IdentityMapping) error {
 	if !r.Host.IpcMode.IsShareable() {
 		return nil
 	}
@@ -79,7 +80,8 @@ func (m *Manager) mountShm(r record) error {
 		return fmt.Errorf("container %s: /dev/shm: %w", short(r.ID), err)
 	}
 	flags := uintptr(unix.MS_NOEXEC | unix.MS_NOSUID | unix.MS_NODEV)
-	if err := unix.Mount("shm", dir, "tmpfs", flags, fmt.Sprintf("mode=1777,size=%d", r.Host.ShmSize)); err != nil {
+	uid, gid := rootOf(ids)
+	if err := unix.Mount("shm", dir, "tmpfs", flags, fmt.Sprintf("mode=1777,size=%d,uid=%d,gid=%d", r.Host.ShmSize, uid, gid)); err != nil {
 		return fmt.Errorf("container %s: /dev/shm: mount: %w", short(r.ID), err)
 	}
 	return nil

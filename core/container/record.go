@@ -11,6 +11,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	apinetwork "github.com/moby/moby/api/types/network"
+	"github.com/moby/sys/user"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -62,6 +63,8 @@ type run struct {
 	Boot    string
 	Handle  driver.Handle
 	Network NetworkState
+	// IDs is how its user namespace maps ids; nil: it has none.
+	IDs *user.IdentityMapping `json:",omitempty"`
 }
 
 func (r record) snapshotKey() storage.SnapshotKey { return SnapshotKey(r.ID) }

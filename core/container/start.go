@@ -12,6 +12,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	apimount "github.com/moby/moby/api/types/mount"
+	"github.com/moby/sys/user"
 
 	"github.com/strakehq/strake/core/api/httperr"
 	"github.com/strakehq/strake/sdk/driver"
@@ -114,6 +115,9 @@ func (m *Manager) launch(ctx context.Context, u *unit, r record, undone *undo) e
 	if err != nil {
 		return err
 	}
+	if err := m.validateRemapped(r.Host); err != nil { // the daemon's configuration may have changed
+		return err
+	}
 	m.follow(r)
 	if err := m.clearStale(ctx, u, r); err != nil {
 		return err
@@ -125,10 +129,15 @@ func (m *Manager) launch(ctx context.Context, u *unit, r record, undone *undo) e
 	if err != nil {
 		return err
 	}
-	made := run{}
+	owner, err := m.userNS(r, netns)
+	if err != nil {
+		return err
+	}
+	defer owner.close()
+	made := run{IDs: owner.ids}
 	attached := make(chan error, 1)
 	go func() { attached <- m.attachNetwork(ctx, r, netns, &made.Network) }()
-	made.Handle, err = m.createProcess(ctx, u, r, rt, netns, undone)
+	made.Handle, err = m.createProcess(ctx, u, r, rt, netns, owner, undone)
 	if netErr := <-attached; netErr != nil {
 		return netErr
 	}
@@ -142,12 +151,12 @@ func (m *Manager) launch(ctx context.Context, u *unit, r record, undone *undo) e
 }
 
 // createProcess makes the process up to the point where it waits.
-func (m *Manager) createProcess(ctx context.Context, u *unit, r record, rt runtime.Driver, netns string, undone *undo) (h driver.Handle, err error) {
-	rootfs, err := m.rootfs(ctx, u, r)
+func (m *Manager) createProcess(ctx context.Context, u *unit, r record, rt runtime.Driver, netns string, owner userNS, undone *undo) (h driver.Handle, err error) {
+	rootfs, err := m.rootfs(ctx, u, r, owner)
 	if err != nil {
 		return h, err
 	}
-	if err := m.bundle(r, rootfs, netns); err != nil {
+	if err := m.bundle(r, rootfs, netns, owner); err != nil {
 		return h, err
 	}
 	log, err := m.logFor(r)
@@ -155,7 +164,7 @@ func (m *Manager) createProcess(ctx context.Context, u *unit, r record, rt runti
 		return h, err
 	}
 	req := runtime.CreateRequest{
-		ID: runtime.ContainerID(r.ID), Bundle: m.dir(r.ID), Rootfs: rootfs, Runtime: r.OCIRuntime,
+		ID: runtime.ContainerID(r.ID), Bundle: m.dir(r.ID), Rootfs: owner.mapped(rootfs), Runtime: r.OCIRuntime,
 		IO: runtime.IO{Terminal: r.Config.Tty, Stdin: r.Config.OpenStdin, StdinOnce: r.Config.StdinOnce, Log: log},
 	}
 	if r.Config.Tty {
@@ -196,7 +205,7 @@ func (m *Manager) clearStale(ctx context.Context, u *unit, r record) error {
 func (m *Manager) run(ctx context.Context, u *unit, rt runtime.Driver, made run) error {
 	intended := u.get()
 	intended.Run.Status, intended.Run.Boot = container.StateRunning, m.boot
-	intended.Run.Handle, intended.Run.Network = made.Handle, made.Network
+	intended.Run.Handle, intended.Run.Network, intended.Run.IDs = made.Handle, made.Network, made.IDs
 	intended.Run.StartedAt = time.Now().UTC()
 	intended.Run.ExitCode, intended.Run.Error, intended.Run.OOMKilled, intended.Run.Unknown = 0, "", false, false
 	saved := make(chan error, 1)
@@ -228,7 +237,7 @@ func (m *Manager) run(ctx context.Context, u *unit, rt runtime.Driver, made run)
 
 // rootfs returns the mounts of the root file system, with the volumes filled
 // and the sources of bind mounts in place.
-func (m *Manager) rootfs(ctx context.Context, u *unit, r record) (rootfs []mount.Mount, err error) {
+func (m *Manager) rootfs(ctx context.Context, u *unit, r record, owner userNS) (rootfs []mount.Mount, err error) {
 	ctx, end := trace.Start(ctx, "mount snapshot")
 	defer func() { end(err) }()
 	if r.StorageDriver != m.cfg.StorageDriver {
@@ -244,10 +253,10 @@ func (m *Manager) rootfs(ctx context.Context, u *unit, r record) (rootfs []mount
 			return nil, err
 		}
 	}
-	if err := m.mountShm(r); err != nil {
+	if err := m.mountShm(r, owner.ids); err != nil {
 		return nil, err
 	}
-	return rootfs, m.prepareMounts(ctx, r, rootfs)
+	return rootfs, m.prepareMounts(ctx, r, rootfs, owner)
 }
 
 // namespace is the path of the network namespace to run in; empty: the host's.
@@ -256,7 +265,7 @@ func (m *Manager) namespace(ctx context.Context, r record) (string, error) {
 		t, err := m.partner(r.Host.NetworkMode.ConnectedContainer(), "network")
 		return t.Run.Network.NetNS, err
 	}
-	return m.cfg.Networks.Namespace(ctx, networkRequest(r))
+	return m.cfg.Networks.Namespace(ctx, m.networkRequest(r))
 }
 
 // attachNetwork joins the networks and writes the files that depend on them.
@@ -267,15 +276,16 @@ func (m *Manager) attachNetwork(ctx context.Context, r record, netns string, n *
 	}
 	ctx, end := trace.Start(ctx, "attach network")
 	defer func() { end(err) }()
-	if *n, err = m.cfg.Networks.Attach(ctx, networkRequest(r)); err != nil {
+	if *n, err = m.cfg.Networks.Attach(ctx, m.networkRequest(r)); err != nil {
 		return err
 	}
 	return m.writeFiles(r, *n)
 }
 
-func networkRequest(r record) NetworkRequest {
+func (m *Manager) networkRequest(r record) NetworkRequest {
 	return NetworkRequest{
 		ID: r.ID, Name: r.Name, Hostname: r.Config.Hostname, Config: r.Config, Host: r.Host, Endpoints: r.Endpoints,
+		IDs: m.idsFor(r.Host),
 	}
 }
 
@@ -288,12 +298,12 @@ func (m *Manager) detach(ctx context.Context, r record) error {
 
 // prepareMounts makes missing bind sources and lets fresh volumes take over
 // what the image has in their place.
-func (m *Manager) prepareMounts(ctx context.Context, r record, rootfs []mount.Mount) error {
+func (m *Manager) prepareMounts(ctx context.Context, r record, rootfs []mount.Mount, owner userNS) error {
 	var fresh []mountPoint
 	for _, p := range r.Mounts {
 		switch p.Type {
 		case apimount.TypeBind:
-			if err := ensureSource(p); err != nil {
+			if err := ensureSource(p, owner.ids); err != nil {
 				return err
 			}
 		case apimount.TypeVolume:
@@ -310,7 +320,7 @@ func (m *Manager) prepareMounts(ctx context.Context, r record, rootfs []mount.Mo
 	if len(fresh) == 0 {
 		return nil
 	}
-	return m.mounted(r, rootfs, func(root *os.File) error {
+	return m.mounted(r, owner.mapped(rootfs), func(root *os.File) error {
 		for _, p := range fresh {
 			if err := copyUp(root, p); err != nil {
 				return fmt.Errorf("volume %s: copy the image's %s: %w", p.Name, p.Destination, err)
@@ -320,14 +330,15 @@ func (m *Manager) prepareMounts(ctx context.Context, r record, rootfs []mount.Mo
 	})
 }
 
-func ensureSource(p mountPoint) error {
+func ensureSource(p mountPoint, ids *user.IdentityMapping) error {
 	if !p.CreateSource {
 		return checkSource(p)
 	}
 	if _, err := os.Stat(p.Source); err == nil {
 		return nil
 	}
-	if err := os.MkdirAll(p.Source, 0o755); err != nil { //nolint:gosec // as Docker makes it
+	uid, gid := rootOf(ids)
+	if err := user.MkdirAllAndChown(p.Source, 0o755, uid, gid, user.WithOnlyNew); err != nil {
 		return fmt.Errorf("error while creating mount source path %q: %w", p.Source, err)
 	}
 	return nil
@@ -335,8 +346,8 @@ func ensureSource(p mountPoint) error {
 
 // bundle writes the specification, and makes the files that attachNetwork
 // fills, as they are to be mounted.
-func (m *Manager) bundle(r record, rootfs []mount.Mount, netns string) error {
-	if err := m.touchFiles(r); err != nil {
+func (m *Manager) bundle(r record, rootfs []mount.Mount, netns string, owner userNS) error {
+	if err := m.touchFiles(r, owner.ids); err != nil {
 		return err
 	}
 	user, err := m.resolveUser(r, rootfs)
@@ -345,6 +356,9 @@ func (m *Manager) bundle(r record, rootfs []mount.Mount, netns string) error {
 	}
 	in, err := m.input(r, netns, user)
 	if err != nil {
+		return err
+	}
+	if err := owner.join(&in); err != nil {
 		return err
 	}
 	s, warnings, err := m.specs.Build(in)

@@ -107,6 +107,9 @@ func (m *Manager) validateHost(h *container.HostConfig) error {
 			return err
 		}
 	}
+	if err := m.validateRemapped(h); err != nil {
+		return err
+	}
 	return m.validateResources(&h.Resources)
 }
 

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/moby/sys/user"
 
 	"github.com/strakehq/strake/core/api"
 	"github.com/strakehq/strake/core/config"
@@ -45,6 +46,7 @@ type Engine struct {
 	config  *config.Config
 	log     hclog.Logger
 	machine spec.Machine
+	ids     *user.IdentityMapping // nil: containers have no user namespaces
 
 	bus        *events.Bus
 	traces     *trace.Store
@@ -112,6 +114,9 @@ func (e *Engine) start(ctx context.Context) error {
 		return err
 	}
 	e.onClose(l.release)
+	if err := e.remap(); err != nil {
+		return err
+	}
 	e.drivers = driver.New(e.config, e.log.Named("driver"))
 	launched := make(chan error, 1)
 	go func() { launched <- e.drivers.Start(ctx) }()
@@ -143,7 +148,11 @@ func (e *Engine) open() (err error) {
 	}); err != nil {
 		return err
 	}
-	if e.volumes, err = volume.New(volume.Config{Store: e.store, Dir: filepath.Join(state, "volumes"), Events: e.bus}); err != nil {
+	vols := volume.Config{Store: e.store, Dir: filepath.Join(state, "volumes"), Events: e.bus}
+	if e.ids != nil {
+		vols.UID, vols.GID = e.ids.RootPair()
+	}
+	if e.volumes, err = volume.New(vols); err != nil {
 		return err
 	}
 	if e.networks, err = network.New(network.Options{

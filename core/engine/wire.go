@@ -33,7 +33,7 @@ func (e *Engine) containerConfig() container.Config {
 		Store: e.store, StateDir: c.StateDir, RunDir: c.RunDir,
 		Images: e.images, Drivers: e.drivers, Networks: e.networks, Volumes: e.volumes, Events: e.bus,
 		Log: e.log.Named("container"), StorageDriver: c.Storage.InstanceName(),
-		Libexec: c.SearchDirs(), CgroupParent: c.CgroupParent, Machine: &e.machine, Pin: e.images.Collector().Pin,
+		Libexec: c.SearchDirs(), CgroupParent: c.CgroupParent, IDs: e.ids, Machine: &e.machine, Pin: e.images.Collector().Pin,
 	}
 }
 

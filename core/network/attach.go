@@ -56,7 +56,7 @@ func (m *Manager) Namespace(ctx context.Context, r container.NetworkRequest) (st
 	if r.Host.NetworkMode.IsHost() {
 		return "", nil
 	}
-	return m.pins.path(r.ID), m.makeNetNS(ctx, r.ID)
+	return m.pins.path(r.ID), m.makeNetNS(ctx, r)
 }
 
 // draft is the attachment as it is to be.
@@ -120,7 +120,7 @@ func names(name string, r container.NetworkRequest, aliases []string) []string {
 // realize makes what the draft says and completes its state.
 func (m *Manager) realize(ctx context.Context, a *attachment, r container.NetworkRequest) error {
 	if a.NetNS != "" {
-		if err := m.makeNetNS(ctx, a.ID); err != nil {
+		if err := m.makeNetNS(ctx, r); err != nil {
 			return err
 		}
 	}
@@ -134,10 +134,10 @@ func (m *Manager) realize(ctx context.Context, a *attachment, r container.Networ
 	return m.note(*a)
 }
 
-func (m *Manager) makeNetNS(ctx context.Context, id string) (err error) {
+func (m *Manager) makeNetNS(ctx context.Context, r container.NetworkRequest) (err error) {
 	_, end := trace.Start(ctx, "make network namespace")
 	defer func() { end(err) }()
-	return m.pins.make(id)
+	return m.pins.make(r.ID, r.IDs)
 }
 
 // join has the driver attach one endpoint. Builtin networks have none.

@@ -9,9 +9,11 @@ import (
 	"runtime"
 
 	"github.com/moby/sys/mountinfo"
+	"github.com/moby/sys/user"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/strakehq/strake/core/userns"
 	"github.com/strakehq/strake/sdk/mishap"
 )
 
@@ -53,8 +55,9 @@ func (p pins) close() error {
 }
 
 // make makes a namespace with its loopback interface up and pins it. One that
-// is pinned already is kept.
-func (p pins) make(id string) error {
+// is pinned already is kept. With ids, it belongs to a new user namespace that
+// maps these, which lives as long as it does.
+func (p pins) make(id string, ids *user.IdentityMapping) error {
 	path := p.path(id)
 	if isNetNS(path) {
 		return nil
@@ -72,6 +75,10 @@ func (p pins) make(id string) error {
 		// The thread is of the new namespace from now on. It is never
 		// unlocked, so that it ends with the goroutine.
 		runtime.LockOSThread()
+		if ids != nil {
+			done <- newOwnedNetNS(path, *ids)
+			return
+		}
 		done <- newNetNS(path)
 	}()
 	if err := <-done; err != nil {
@@ -87,6 +94,27 @@ func newNetNS(path string) error {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("unshare: %w", err)
 	}
+	return setUpAndPin(path)
+}
+
+// newOwnedNetNS makes both namespaces by way of a process: a thread cannot leave
+// the user namespace of its process.
+func newOwnedNetNS(path string, ids user.IdentityMapping) error {
+	return userns.Make(ids, unix.CLONE_NEWNET, func(pid int) (err error) {
+		fd, err := unix.Open(fmt.Sprintf("/proc/%d/ns/net", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("open: %w", err)
+		}
+		defer func() { err = errors.Join(err, unix.Close(fd)) }()
+		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("setns: %w", err)
+		}
+		return setUpAndPin(path)
+	})
+}
+
+// setUpAndPin pins the namespace of the thread.
+func setUpAndPin(path string) error {
 	lo := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: loopbackIndex}}
 	if err := netlink.LinkSetUp(lo); err != nil {
 		return fmt.Errorf("set up lo: %w", err)

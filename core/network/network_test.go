@@ -162,13 +162,13 @@ func TestANewDaemonFindsItsContainers(t *testing.T) {
 		// What a killed daemon leaves half made: an attachment without end,
 		// a namespace without record.
 		half := attachment{ID: id("c"), Boot: r.boot, NetNS: r.pins.path(id("c"))}
-		if err := r.pins.make(id("c")); err != nil {
+		if err := r.pins.make(id("c"), nil); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.files.write(&half); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.pins.make(id("d")); err != nil {
+		if err := r.pins.make(id("d"), nil); err != nil {
 			t.Fatal(err)
 		}
 		other := attachment{ID: id("e"), Boot: "another boot", Done: true}

@@ -15,7 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func devices(s *specs.Spec, h *container.HostConfig) error {
+func devices(s *specs.Spec, in Input) error {
+	h := in.Host
 	if h.Privileged {
 		s.Linux.Resources.Devices = []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}}
 		all, err := below("/dev", "/dev")
@@ -32,7 +33,11 @@ func devices(s *specs.Spec, h *container.HostConfig) error {
 		if err != nil {
 			return err
 		}
-		s.Linux.Devices = append(s.Linux.Devices, list...)
+		if in.UserNS != nil {
+			bindDevices(s, m, list)
+		} else {
+			s.Linux.Devices = append(s.Linux.Devices, list...)
+		}
 		if !h.Privileged {
 			for _, d := range list {
 				s.Linux.Resources.Devices = append(s.Linux.Resources.Devices, specs.LinuxDeviceCgroup{
@@ -52,6 +57,17 @@ func devices(s *specs.Spec, h *container.HostConfig) error {
 		s.Linux.Resources.Devices = append(s.Linux.Resources.Devices, r)
 	}
 	return nil
+}
+
+// bindDevices binds the host's nodes. In a user namespace nodes cannot be made;
+// OCI runtimes bind the host's instead, but those of the container's paths.
+func bindDevices(s *specs.Spec, m container.DeviceMapping, list []specs.LinuxDevice) {
+	for _, d := range list {
+		s.Mounts = append(s.Mounts, specs.Mount{
+			Destination: d.Path, Type: "bind", Source: m.PathOnHost + strings.TrimPrefix(d.Path, m.PathInContainer),
+			Options: []string{"bind", "nosuid", "noexec", "rprivate"},
+		})
+	}
 }
 
 // mapped lists the devices of one --device: one, or all below a directory.

@@ -9,12 +9,17 @@ package spec
 
 import (
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/sys/user"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/strakehq/strake/core/userns"
 )
 
 // Input is all that one container's specification depends on.
@@ -36,11 +41,22 @@ type Input struct {
 	OwnNet bool
 	// Joined are the namespaces of other containers to be entered.
 	Joined map[specs.LinuxNamespaceType]string
+	// UserNS is the user namespace to run in; nil: the daemon's. The other
+	// namespaces that are to be joined must be its own.
+	UserNS *UserNS
 	// CgroupsPath is the cgroup below each hierarchy's root.
 	CgroupsPath string
 	// InitPath is the program to run as process 1 in front of Args; empty:
 	// none.
 	InitPath string
+}
+
+// UserNS is a user namespace.
+type UserNS struct {
+	// Path is its file.
+	Path string
+	// IDs is its mapping.
+	IDs user.IdentityMapping
 }
 
 // Builder makes specifications. It is safe for concurrent use.
@@ -76,7 +92,7 @@ func (b *Builder) Build(in Input) (*specs.Spec, []string, error) {
 	if err := b.resources(s, in.Host); err != nil {
 		return nil, nil, err
 	}
-	if err := devices(s, in.Host); err != nil {
+	if err := devices(s, in); err != nil {
 		return nil, nil, err
 	}
 	namespaces(s, in)
@@ -109,7 +125,7 @@ func (b *Builder) sysctls(s *specs.Spec, in Input) {
 	s.Linux.Sysctl = map[string]string{}
 	if in.OwnNet {
 		if b.machine.PingGroupRange {
-			s.Linux.Sysctl["net.ipv4.ping_group_range"] = "0 2147483647"
+			s.Linux.Sysctl["net.ipv4.ping_group_range"] = "0 " + strconv.FormatInt(lastGroup(in.UserNS), 10)
 		}
 		if b.machine.UnprivilegedPorts {
 			s.Linux.Sysctl["net.ipv4.ip_unprivileged_port_start"] = "0"
@@ -121,6 +137,15 @@ func (b *Builder) sysctls(s *specs.Spec, in Input) {
 	maps.Copy(s.Linux.Sysctl, in.Host.Sysctls)
 }
 
+// lastGroup is the last id that the ping sockets' range may end with: the kernel
+// knows no groups beyond those of the user namespace.
+func lastGroup(u *UserNS) int64 {
+	if u == nil {
+		return math.MaxInt32
+	}
+	return u.IDs.GIDMaps[0].Count - 1
+}
+
 func namespaces(s *specs.Spec, in Input) {
 	drop := func(t specs.LinuxNamespaceType) {
 		s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == t })
@@ -128,6 +153,10 @@ func namespaces(s *specs.Spec, in Input) {
 	set := func(t specs.LinuxNamespaceType, path string) {
 		drop(t)
 		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: t, Path: path})
+	}
+	if u := in.UserNS; u != nil {
+		set(specs.UserNamespace, u.Path)
+		s.Linux.UIDMappings, s.Linux.GIDMappings = userns.Mappings(u.IDs.UIDMaps), userns.Mappings(u.IDs.GIDMaps)
 	}
 	if in.NetNS == "" {
 		drop(specs.NetworkNamespace)

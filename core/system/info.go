@@ -76,6 +76,9 @@ func (s *System) security(i *system.Info) {
 	if s.Machine.CgroupV2 {
 		i.SecurityOptions = append(i.SecurityOptions, "name=cgroupns")
 	}
+	if s.Settings.UsernsRemap != "" {
+		i.SecurityOptions = append(i.SecurityOptions, "name=userns")
+	}
 	if s.Settings.Containers.NoNewPrivileges {
 		i.SecurityOptions = append(i.SecurityOptions, "name=no-new-privileges")
 	}

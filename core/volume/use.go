@@ -29,7 +29,7 @@ func (m *Manager) Use(_ context.Context, name, driver string, opts, labels map[s
 	path := m.path(rec.Name)
 	entries, err := os.ReadDir(path)
 	if errors.Is(err, fs.ErrNotExist) { // removed behind our back
-		err = os.MkdirAll(path, 0o755) //nolint:gosec // containers' users enter it
+		err = m.mkdir(rec.Name)
 	}
 	if err != nil {
 		return container.VolumeMount{}, fmt.Errorf("volume %s: use: %w", rec.Name, err)

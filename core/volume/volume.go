@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -37,6 +38,8 @@ type Config struct {
 	// Dir holds the volumes.
 	Dir    string
 	Events container.Events
+	// UID and GID own new volumes.
+	UID, GID int
 }
 
 // record is what is kept of a volume.
@@ -66,6 +69,22 @@ var (
 	_ volumes.Backend   = (*Manager)(nil)
 	_ container.Volumes = (*Manager)(nil)
 )
+
+// mkdir makes a volume's directory. The one above it stays root's: its owner
+// could put a link in its place.
+func (m *Manager) mkdir(name string) error {
+	if err := os.MkdirAll(m.dir(name), 0o755); err != nil { //nolint:gosec // containers' users enter it
+		return err
+	}
+	err := os.Mkdir(m.path(name), 0o755) //nolint:gosec // as above
+	if errors.Is(err, fs.ErrExist) {
+		return nil // left by somebody, and theirs
+	}
+	if err == nil && (m.cfg.UID != 0 || m.cfg.GID != 0) {
+		err = os.Chown(m.path(name), m.cfg.UID, m.cfg.GID)
+	}
+	return err
+}
 
 // New loads the volumes.
 func New(cfg Config) (*Manager, error) {
@@ -116,7 +135,7 @@ func (m *Manager) ensure(name, driver string, opts, labels map[string]string, us
 			}
 			rec.Labels[anonymousLabel] = ""
 		}
-		if err := os.MkdirAll(m.path(rec.Name), 0o755); err != nil { //nolint:gosec // containers' users enter it
+		if err := m.mkdir(rec.Name); err != nil {
 			return record{}, fmt.Errorf("volume %s: create: %w", rec.Name, err)
 		}
 		mishap.Hit(mishap.VolumeDir)

@@ -39,6 +39,8 @@ func do(m Mount, root string) (err error) {
 	}
 	defer func() { err = errors.Join(err, unix.Close(target)) }()
 	switch {
+	case o.idmap != "":
+		err = idmapped(m, target, o)
 	case o.bind:
 		err = bind(m.Source, target, o)
 	case m.Type == "overlay" && o.set&unix.MS_REMOUNT == 0:

@@ -19,6 +19,8 @@ type options struct {
 	attrSet, attrClear uint64
 	// propagation is MS_SHARED, MS_SLAVE, …, with MS_REC, or zero.
 	propagation uintptr
+	// idmap is the file of the user namespace that maps owners, or empty.
+	idmap string
 	// data is for the file-system.
 	data []string
 }
@@ -133,6 +135,10 @@ func (o *options) add(s string) error {
 	}
 	if attr, clear, ok := treeAttrOf(s); ok {
 		o.treeAttr(attr, clear)
+		return nil
+	}
+	if file, ok := strings.CutPrefix(s, IDMap+"="); ok {
+		o.idmap = file
 		return nil
 	}
 	switch s {

@@ -66,6 +66,8 @@ type Host struct {
 	under    []string
 	straked  string
 	images   string
+	// subordinate: see WithSubordinateIDs
+	subordinate bool
 }
 
 // Option changes a Host before its first start.
@@ -134,6 +136,9 @@ func New(tb testing.TB, opts ...Option) *Host {
 		o(h)
 	}
 	h.ns = NewNamespace(tb)
+	if h.subordinate {
+		h.provideIDs()
+	}
 	h.startRegistry()
 	h.WriteConfig(h.extra)
 	return h

@@ -120,6 +120,10 @@ type IO struct {
 	Width     uint16 `json:"width,omitempty"`
 	Height    uint16 `json:"height,omitempty"`
 	Log       Log    `json:"log,omitzero"`
+	// UID and GID are the owner that the container's root has on the host: the
+	// FIFOs must be its own, for processes open them anew by /dev/stdout.
+	UID int `json:"uid,omitempty"`
+	GID int `json:"gid,omitempty"`
 }
 
 // Log describes the log file; see sdk/runtime.

@@ -48,6 +48,7 @@ func (c *Container) again(p *process, r wire.Request) (wire.Reply, error) {
 // prepare makes the directory and the streams of an exec, and the socket for
 // its first client.
 func (c *Container) prepare(p *process, r wire.Request) (socket string, err error) {
+	r.IO.UID, r.IO.GID = c.conf.IO.UID, c.conf.IO.GID
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		return "", err
 	}

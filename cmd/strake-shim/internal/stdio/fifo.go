@@ -9,9 +9,15 @@ import (
 )
 
 // makeFIFO makes a FIFO, which may be there already.
-func makeFIFO(path string) error {
+func makeFIFO(path string, uid, gid int) error {
 	if err := unix.Mkfifo(path, 0o600); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("fifo %s: make: %w", path, err)
+	}
+	if uid == 0 && gid == 0 {
+		return nil
+	}
+	if err := unix.Chown(path, uid, gid); err != nil {
+		return fmt.Errorf("fifo %s: change owner: %w", path, err)
 	}
 	return nil
 }
@@ -27,8 +33,8 @@ func openFIFO(path string, flags int) (*os.File, error) {
 
 // outFIFO makes a FIFO for output. The child's end is open for reading too, so
 // that a write waits when nobody else reads, where it would fail otherwise.
-func outFIFO(path string) (child, ours *os.File, err error) {
-	if err := makeFIFO(path); err != nil {
+func outFIFO(path string, uid, gid int) (child, ours *os.File, err error) {
+	if err := makeFIFO(path, uid, gid); err != nil {
 		return nil, nil, err
 	}
 	if ours, err = openFIFO(path, unix.O_RDONLY|unix.O_NONBLOCK); err != nil {
@@ -46,8 +52,8 @@ func outFIFO(path string) (child, ours *os.File, err error) {
 }
 
 // inFIFO makes a FIFO for input, of which the child sees the end.
-func inFIFO(path string) (child, ours *os.File, err error) {
-	if err := makeFIFO(path); err != nil {
+func inFIFO(path string, uid, gid int) (child, ours *os.File, err error) {
+	if err := makeFIFO(path, uid, gid); err != nil {
 		return nil, nil, err
 	}
 	both, err := openFIFO(path, unix.O_RDWR) // lets the others open at once

@@ -91,7 +91,7 @@ func (s *Streams) makeFIFOs(o Options) (err error) {
 	for i, name := range [...]string{wire.Stdout, wire.Stderr} {
 		var ours *os.File
 		path := filepath.Join(s.dir, name)
-		if s.child[i+1], ours, err = outFIFO(path); err != nil {
+		if s.child[i+1], ours, err = outFIFO(path, o.IO.UID, o.IO.GID); err != nil {
 			return err
 		}
 		if err := s.addFIFO(jsonlog.Stream(i), ours, path); err != nil {
@@ -107,7 +107,7 @@ func (s *Streams) makeInput(o Options) (err error) {
 		return err
 	}
 	var ours *os.File
-	if s.child[0], ours, err = inFIFO(filepath.Join(s.dir, wire.Stdin)); err != nil {
+	if s.child[0], ours, err = inFIFO(filepath.Join(s.dir, wire.Stdin), o.IO.UID, o.IO.GID); err != nil {
 		return err
 	}
 	s.in = &input{f: ours, once: o.IO.StdinOnce, closes: o.StdinClosed}

@@ -97,8 +97,9 @@ func (s *setup) config(r runtime.CreateRequest) (wire.Config, error) {
 	var spec struct {
 		Root  struct{ Path string }
 		Linux struct {
-			CgroupsPath string
-			MaskedPaths []string
+			CgroupsPath              string
+			MaskedPaths              []string
+			UIDMappings, GIDMappings []idMapping
 		}
 		Hooks struct{ Poststart, Poststop []json.RawMessage }
 	}
@@ -116,11 +117,26 @@ func (s *setup) config(r runtime.CreateRequest) (wire.Config, error) {
 	if len(spec.Hooks.Poststart)+len(spec.Hooks.Poststop) > 0 {
 		rt.Like = ""
 	}
+	io := wireIO(r.IO)
+	io.UID, io.GID = rootOf(spec.Linux.UIDMappings), rootOf(spec.Linux.GIDMappings)
 	return wire.Config{
 		Version: wire.Version, ID: string(r.ID), Socket: s.socketPrefix(r.ID), Bundle: r.Bundle,
-		Rootfs: rootfs, Mounts: r.Rootfs, IO: wireIO(r.IO), Runtime: rt, Cgroup: spec.Linux.CgroupsPath,
+		Rootfs: rootfs, Mounts: r.Rootfs, IO: io, Runtime: rt, Cgroup: spec.Linux.CgroupsPath,
 		Masked: spec.Linux.MaskedPaths,
 	}, nil
+}
+
+// idMapping is one of linux.uidMappings or linux.gidMappings.
+type idMapping struct{ ContainerID, HostID int }
+
+// rootOf is who the container's root is on the host.
+func rootOf(maps []idMapping) int {
+	for _, m := range maps {
+		if m.ContainerID == 0 {
+			return m.HostID
+		}
+	}
+	return 0
 }
 
 // ociRuntime says how to call the OCI runtime of a name; empty is the default.

@@ -1,0 +1,237 @@
+package integration
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/strakehq/strake/test/testkit"
+)
+
+const remapped = "userns_remap = \"" + testkit.SubordinateUser + "\"\n" +
+	"[runtimes.crun]\ndriver = \"runc\"\n[runtimes.crun.options]\nbinary = \"crun\"\n"
+
+// TestRemappedContainersWorkAsOthers has a daemon with userns_remap do what
+// people do with containers.
+func TestRemappedContainersWorkAsOthers(t *testing.T) {
+	h := testkit.Start(t, testkit.WithCrun(), testkit.WithSubordinateIDs(), testkit.WithConfig(remapped))
+	h.MustDocker("pull", "-q", "busybox")
+	h.MustDocker("pull", "-q", "nginx")
+	if got := h.MustDocker("info", "--format", "{{.SecurityOptions}}"); !strings.Contains(got, "name=userns") {
+		t.Errorf("docker info: %s", got)
+	}
+	for _, rt := range []string{"runc", "crun"} {
+		t.Run(rt, func(t *testing.T) {
+			w := remap{h, t, rt}
+			w.ownsItsFiles()
+			w.mountsWhatItIsGiven()
+			w.hasStreams()
+			w.servesOverRestarts()
+			w.sharesNamespaces()
+		})
+	}
+	refusals(t, h)
+}
+
+// remap is a daemon with userns_remap and a runtime to use.
+type remap struct {
+	h  *testkit.Host
+	t  *testing.T
+	rt string
+}
+
+func (w remap) run(args ...string) string {
+	w.t.Helper()
+	r := w.h.Docker(append([]string{"run", "--rm", "--runtime", w.rt}, args...)...)
+	if r.Code != 0 {
+		w.t.Errorf("%v: exit code %d: %s%s", args, r.Code, r.Stdout, r.Stderr)
+	}
+	return r.Out()
+}
+
+// want runs a shell in busybox and compares what it prints, white space aside.
+func (w remap) want(want, script string, flags ...string) {
+	w.t.Helper()
+	got := strings.Join(strings.Fields(w.run(append(flags, "busybox", "sh", "-ec", script)...)), " ")
+	if got != want {
+		w.t.Errorf("%s: %s: %q, want %q", strings.Join(flags, " "), script, got, want)
+	}
+}
+
+func (w remap) ownsItsFiles() {
+	w.want(fmt.Sprintf("0 %d %d", testkit.FirstSubordinate, testkit.SubordinateIDs), "cat /proc/self/uid_map")
+	w.want("0 0 0 0 0 0 0", "id -u; stat -c %u / /etc/passwd /etc/hosts /etc/hostname /etc/resolv.conf /proc/sys/net/ipv4/ip_forward")
+	w.want("7", "echo 192.0.2.1 x >> /etc/hosts; rm /bin/vi; echo x > /new; chown 7:8 /new; stat -c %u /new")
+	w.want("1000 1000 x", "id -u; echo x > /tmp/f; stat -c %u /tmp/f; cat /tmp/f", "--user", "1000:1000", "--tmpfs", "/tmp")
+	w.want("0 65535", "cat /proc/sys/net/ipv4/ping_group_range")
+	w.want("0", "cat /proc/sys/net/ipv4/ip_unprivileged_port_start", "--user", "1000")
+	w.want("no no no", "touch /x 2>/dev/null || echo no; touch /sys/x 2>/dev/null || echo no; echo 1 > /proc/sys/vm/swappiness 2>/dev/null || echo no", "--read-only")
+	w.want("4 4", "head -c 4 /dev/zero | wc -c; head -c 4 /dev/z | wc -c", "--device", "/dev/zero:/dev/z")
+	w.want("ok", "mount -o remount,rw /sys 2>/dev/null || echo ok", "--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined")
+}
+
+// mountsWhatItIsGiven: binds show the host's owners, volumes belong to the
+// container's root.
+func (w remap) mountsWhatItIsGiven() {
+	w.want("65534 no", "stat -c %u /host/etc/passwd; touch /host/x 2>/dev/null || echo no", "-v", "/:/host")
+	made := filepath.Join(w.h.Dir, "made-"+w.rt)
+	w.want("0 in", "stat -c %u /made; echo in > /made/f; cat /made/f", "-v", made+":/made")
+	var st unix.Stat_t
+	if err := unix.Stat(made+"/f", &st); err != nil || st.Uid != testkit.FirstSubordinate {
+		w.t.Errorf("what root made in a bind belongs to %d on the host, %v", st.Uid, err)
+	}
+	vol := "vol-" + w.rt
+	w.want("0 0 passwd", "stat -c %u /etc /etc/passwd; rm /etc/group; ls /etc/passwd | xargs -n1 basename", "-v", vol+":/etc")
+	w.want("0 no", "stat -c %u /v/passwd; cat /v/group 2>/dev/null || echo no", "-v", vol+":/v")
+	w.want("1777 1 x", "stat -c %a /dev/shm; echo x > /dev/shm/f; wc -l < /dev/shm/f; cat /dev/shm/f", "--ipc", "shareable", "--shm-size", "1m")
+}
+
+func (w remap) hasStreams() {
+	w.want("out err", "echo out > /dev/stdout; echo err > /proc/self/fd/1")
+	w.want("out", "echo out > /dev/stdout", "--user", "33:33")
+	w.want("/dev/pts/0 0", "tty; stat -c %u $(tty)", "-t")
+	cmd := w.h.Command(testkit.DockerCLI(), "run", "-i", "--rm", "--runtime", w.rt, "busybox", "cat")
+	cmd.Stdin = strings.NewReader("through")
+	if r := w.h.Run(cmd); r.Stdout != "through" {
+		w.t.Errorf("standard input: %+v", r)
+	}
+}
+
+// servesOverRestarts has a server with a published port go through restarts of
+// its own and of the daemon.
+func (w remap) servesOverRestarts() {
+	t, h := w.t, w.h
+	h.MustDocker("run", "-d", "--name", "web", "--runtime", w.rt, "-p", "127.0.0.1:8080:80", "-m", "64m", "--restart", "always", "nginx")
+	serves := func(when string) {
+		t.Helper()
+		h.Eventually(10*1e9, "nginx answers "+when, func() bool {
+			resp, err := h.HTTP().Get("http://127.0.0.1:8080/")
+			if err != nil {
+				return false
+			}
+			defer resp.Body.Close()
+			b, err := io.ReadAll(resp.Body)
+			return err == nil && strings.Contains(string(b), "nginx")
+		})
+	}
+	serves("at first")
+	pid := h.MustDocker("inspect", "--format", "{{.State.Pid}}", "web")
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/"+pid, &st); err != nil || st.Uid != testkit.FirstSubordinate {
+		t.Errorf("its first process belongs to %d on the host, %v", st.Uid, err)
+	}
+	h.Kill()
+	h.Start()
+	serves("after the daemon was killed")
+	if got := h.MustDocker("exec", "web", "sh", "-c", "id -u; echo x > /dev/stdout"); got != "0\nx" {
+		t.Errorf("exec: %q", got)
+	}
+	if got := h.MustDocker("exec", "-u", "33", "web", "id", "-u"); got != "33" {
+		t.Errorf("exec as a user: %q", got)
+	}
+	if got := h.MustDocker("stats", "--no-stream", "--format", "{{.MemUsage}}", "web"); !strings.Contains(got, "64MiB") {
+		t.Errorf("stats: %q", got)
+	}
+	h.MustDocker("restart", "-t", "1", "web")
+	serves("after a restart")
+	if err := unix.Kill(atoi(t, h.MustDocker("inspect", "--format", "{{.State.Pid}}", "web")), unix.SIGKILL); err != nil {
+		t.Error(err)
+	}
+	serves("after its death")
+	if got := h.MustDocker("logs", "web"); !strings.Contains(got, "GET / ") {
+		t.Errorf("logs: %q", got)
+	}
+	h.MustDocker("rm", "-f", "web")
+}
+
+func atoi(t *testing.T, s string) (n int) {
+	t.Helper()
+	if _, err := fmt.Sscan(s, &n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// sharesNamespaces: with the network comes the user namespace, and then the
+// others can be joined.
+func (w remap) sharesNamespaces() {
+	h := w.h
+	h.MustDocker("run", "-d", "--name", "first", "--runtime", w.rt, "--ipc", "shareable", "busybox", "sleep", "1000")
+	of := func(ns string) string { return h.MustDocker("exec", "first", "readlink", "/proc/self/ns/"+ns) }
+	w.want(of("user")+" "+of("net"), "for n in user net; do readlink /proc/self/ns/$n; done", "--network", "container:first")
+	w.want(of("pid")+" "+of("ipc")+" sleep", "for n in pid ipc; do readlink /proc/self/ns/$n; done; cat /proc/1/comm",
+		"--network", "container:first", "--pid", "container:first", "--ipc", "container:first")
+	for _, kind := range []string{"pid", "ipc"} {
+		r := h.Docker("run", "--rm", "--runtime", w.rt, "--"+kind, "container:first", "busybox", "true")
+		if r.Code == 0 || !strings.Contains(r.Stderr, "cannot join the "+kind+" namespace of a container that has another user namespace") {
+			w.t.Errorf("%s without network: %+v", kind, r)
+		}
+	}
+	r := h.Docker("run", "--rm", "--runtime", w.rt, "--userns", "host", "--network", "container:first", "busybox", "cat", "/proc/self/uid_map")
+	if r.Code != 0 || !strings.Contains(r.Stdout, "4294967295") {
+		w.t.Errorf("--userns=host: %+v", r)
+	}
+	h.MustDocker("rm", "-f", "first")
+}
+
+// refusals are Docker's, in its words.
+func refusals(t *testing.T, h *testkit.Host) {
+	t.Helper()
+	for want, flags := range map[string][]string{
+		"privileged mode is incompatible with user namespaces.  You must run the container in the host namespace when running privileged mode": {"--privileged"},
+		"cannot share the host's network namespace when user namespaces are enabled":                                                           {"--network", "host"},
+		"cannot share the host PID namespace when user namespaces are enabled":                                                                 {"--pid", "host"},
+		"cannot share the host IPC namespace when user namespaces are enabled":                                                                 {"--ipc", "host"},
+	} {
+		run := func(more ...string) testkit.Result {
+			return h.Docker(append(append([]string{"run", "--rm"}, append(flags, more...)...), "busybox", "true")...)
+		}
+		if r := run(); r.Code != 125 || !strings.Contains(r.Stderr, want) {
+			t.Errorf("%v: %+v, want %q", flags, r, want)
+		}
+		if r := run("--userns", "host"); r.Code != 0 {
+			t.Errorf("%v with --userns=host: %+v", flags, r)
+		}
+	}
+	h.MustDocker("run", "-d", "--name", "plain", "--userns", "host", "busybox", "sleep", "1000")
+	r := h.Docker("run", "--rm", "--network", "container:plain", "busybox", "true")
+	if r.Code == 0 || !strings.Contains(r.Stderr, "it has no user namespace; give this one --userns=host, too") {
+		t.Errorf("the network of a container without a user namespace: %+v", r)
+	}
+	h.MustDocker("rm", "-f", "plain")
+}
+
+// TestRemappingComesAndGoes: the same images, containers and their changes serve
+// with and without it.
+func TestRemappingComesAndGoes(t *testing.T) {
+	h := testkit.Start(t, testkit.WithSubordinateIDs())
+	h.MustDocker("pull", "-q", "busybox")
+	h.MustDocker("run", "--name", "kept", "busybox", "sh", "-ec", "stat -c %u / /etc/passwd /f 2>/dev/null || touch /f")
+	for _, config := range []string{remapped, "", remapped} {
+		h.Stop()
+		h.WriteConfig(config)
+		h.Start()
+		if r := h.Run(h.Command(testkit.DockerCLI(), "start", "-a", "kept")); r.Stdout != "0\n0\n0\n" {
+			t.Errorf("with %q: %+v", config, r)
+		}
+	}
+	h.MustDocker("rm", "kept")
+	h.Stop()
+	if err := os.Chmod(h.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.TryStart(); err == nil || !strings.Contains(h.Log(), "chmod o+x "+h.Dir) {
+		t.Errorf("a state directory that cannot be reached: %v", err)
+	}
+	h.WriteConfig("userns_remap = \"nosuch\"\n")
+	if err := h.TryStart(); err == nil || !strings.Contains(h.Log(), `userns_remap: user "nosuch"`) {
+		t.Errorf("a user who is not there: %v", err)
+	}
+	h.WriteConfig("")
+	h.Start()
+}
