@@ -76,7 +76,7 @@ func oneOfEachSort(cases []conformance.Case) (some []conformance.Case) {
 	for _, c := range cases {
 		for _, prefix := range []string{
 			"a container goes", "unknown containers", "a command that does", "Pause", "Kill reaches", "a terminal echoes",
-			"with StdinOnce", "an exec takes", "an exec can be", "Update", "statistics", "a watcher", "Collect", "a terminal outlives",
+			"with StdinOnce", "in a user namespace", "an exec takes", "an exec can be", "Update", "statistics", "a watcher", "Collect", "a terminal outlives",
 		} {
 			if strings.HasPrefix(c.Name, prefix) {
 				some = append(some, c)

@@ -29,7 +29,7 @@ type RuntimeEnv struct {
 func RuntimeCases(s Subject[runtime.Driver], env RuntimeEnv) []Case {
 	var all []Case
 	for _, group := range [][]runtimeCase{
-		lifecycleCases(), logCases(), streamCases(), execCases(), limitCases(), recoverCases(), collectCases(), adoptCases(env),
+		lifecycleCases(), logCases(), streamCases(), execCases(), limitCases(), usernsCases(), recoverCases(), collectCases(), adoptCases(env),
 	} {
 		for _, c := range group {
 			all = append(all, Case{Name: c.name, Run: func(t *T) { c.run(newRuntimeLab(t, s, env)) }})

@@ -56,6 +56,7 @@ type box struct {
 	io     runtime.IO
 	limits map[string]any // linux.resources
 	nolog  bool
+	userns string // file of a user namespace; its root is firstID
 
 	lab     *runtimeLab
 	id      runtime.ContainerID
@@ -69,12 +70,16 @@ func (l *runtimeLab) bundle(b box) *box {
 	b.lab, b.id, b.dir = l, runtime.ContainerID("c-"+strings.ToLower(rand.Text()[:12])), l.TempDir()
 	l.NoError(b.makeRoot(), "make a root file system")
 	l.NoError(b.makeSpec(), "make a bundle")
+	l.NoError(b.letIn(), "let the user namespace in")
 	if !b.nolog && b.io.Log.Path == "" {
 		b.io.Log.Path = b.dir + "/log"
 	}
 	b.request = runtime.CreateRequest{
 		ID: b.id, Bundle: b.dir, IO: b.io,
 		Rootfs: []mount.Mount{{Type: "bind", Source: b.dir + "/files", Options: []string{"rbind", "rw"}}},
+	}
+	if b.userns != "" {
+		b.request.Rootfs[0].Options = append(b.request.Rootfs[0].Options, mount.IDMap+"="+b.userns)
 	}
 	l.made = append(l.made, &b)
 	l.Cleanup(func() {
@@ -110,6 +115,19 @@ func (b *box) makeRoot() error {
 		return nil
 	}
 	return unix.Mkfifo(files+b.fifo, 0o666)
+}
+
+// letIn has the root of a user namespace reach the root file system.
+func (b *box) letIn() error {
+	if b.userns == "" {
+		return nil
+	}
+	for dir := b.dir; dir != "/" && dir != filepath.Clean(os.TempDir()); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // the case's own directories
+			return err
+		}
+	}
+	return nil
 }
 
 // copyProgram links or copies a program; all roots share one inode then.
@@ -149,6 +167,11 @@ func (b *box) makeSpec() error {
 	linux := map[string]any{"namespaces": spaces, "cgroupsPath": b.cgroup()}
 	if b.limits != nil {
 		linux["resources"] = b.limits
+	}
+	if b.userns != "" {
+		ids := []map[string]int{{"containerID": 0, "hostID": firstID, "size": manyIDs}}
+		linux["namespaces"] = append(spaces, map[string]string{"type": "user", "path": b.userns})
+		linux["uidMappings"], linux["gidMappings"] = ids, ids
 	}
 	return writeJSON(b.dir+"/config.json", map[string]any{
 		"ociVersion": "1.0.2", "hostname": "box", "process": ociProcess(b.io.Terminal, args...),

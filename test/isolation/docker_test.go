@@ -33,6 +33,9 @@ func differences() []difference {
 		{`^write\./proc/interrupts$`, "", "", "equal: it is /dev/null"},
 		{`^mount\./sys/devices/.*thermal_throttle|^path\./sys/devices/.*thermal_throttle|powercap`, "", "", "stricter: masked since Docker 27"},
 		{`^mknod\.tun$`, "EPERM", "ok", "stricter: crun does not allow the tun device by default, runc before 1.2 does"},
+		{`^cgroup\.mkdir\.`, "^EROFS$", "^EACCES$", "stricter: read-only in a user namespace, too, where docker.io leaves it to the modes"},
+		{`^mount\./sys/fs/cgroup/`, ",ro super=", ",rw super=", "stricter: read-only in a user namespace, too, where docker.io leaves it to the modes"},
+		{`^mount\./dev/`, "^devtmpfs noexec,nosuid,", "^devtmpfs relatime,", "stricter: the flags that crun gives to devices in a user namespace"},
 		{`^mount\./(proc|sys)/?`, "", "", "equal: the flags that crun gives to masks and read-only paths; none can be changed from inside"},
 		{`^mount\./sys$`, "super=rw", "super=ro", "equal: crun makes the mount read-only, runc its file system as well"},
 		{`hugetlb`, "", "", "equal: a cgroup hierarchy that crun mounts too, read-only"},
@@ -58,9 +61,9 @@ func explain(key, strake, docker string) (string, bool) {
 
 // compareWithDocker runs the probe in the same ways in containers of docker.io
 // and lists every difference with its reason. One without is a failure.
-func compareWithDocker(t *testing.T, h *testkit.Host, path string, reports map[string]report) {
+func compareWithDocker(t *testing.T, h *testkit.Host, path string, reports map[string]report, dockerd ...string) {
 	t.Helper()
-	d := h.StartDockerd()
+	d := h.StartDockerd(dockerd...)
 	image := h.Registry + "/library/busybox"
 	if r := d.Run("pull", "-q", image); r.Code != 0 {
 		t.Fatal(r.Stderr)

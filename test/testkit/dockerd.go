@@ -17,20 +17,21 @@ type Dockerd struct {
 	Pid int
 }
 
-// StartDockerd starts Debian's dockerd. It ends with the test.
-func (h *Host) StartDockerd() *Dockerd {
+// StartDockerd starts Debian's dockerd with further arguments. It ends with the
+// test.
+func (h *Host) StartDockerd(args ...string) *Dockerd {
 	h.tb.Helper()
 	dir := filepath.Join(h.Dir, "docker")
 	d := &Dockerd{h: h, Socket: filepath.Join(dir, "docker.sock")}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
 		h.tb.Fatal(err)
 	}
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		h.tb.Fatal(err)
 	}
-	cmd := exec.Command("/usr/sbin/dockerd", "-H", "unix://"+d.Socket, "--data-root", filepath.Join(dir, "data"),
-		"--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "pid"), "--cgroup-parent", h.cgroup+"-docker")
+	cmd := exec.Command("/usr/sbin/dockerd", append(args, "-H", "unix://"+d.Socket, "--data-root", filepath.Join(dir, "data"),
+		"--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "pid"), "--cgroup-parent", h.cgroup+"-docker")...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := h.ns.Start(cmd); err != nil {
 		h.tb.Fatalf("start dockerd (test/demo/packages installs docker.io): %v", err)
