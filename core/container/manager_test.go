@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/errdefs"
 	apicontainer "github.com/moby/moby/api/types/container"
 	apievents "github.com/moby/moby/api/types/events"
+	"github.com/moby/sys/user"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/strakehq/strake/core/api/containers"
@@ -26,6 +27,7 @@ import (
 
 // world is a manager and what it stands on.
 type world struct {
+	ids *user.IdentityMapping
 	*container.Manager
 	run    *containertest.Runtime
 	disk   *containertest.Storage
@@ -62,7 +64,7 @@ func (w *world) boot(t *testing.T) {
 	}
 	w.Manager, err = container.New(container.Config{
 		Store: db, StateDir: w.dir, RunDir: filepath.Join(w.dir, "run"), Events: w.bus, Volumes: w.vol, Networks: w.net,
-		Drivers: containertest.Drivers{Store: w.disk, Run: w.run}, StorageDriver: "fake",
+		Drivers: containertest.Drivers{Store: w.disk, Run: w.run}, StorageDriver: "fake", IDs: w.ids,
 		Images: containertest.Images{"busybox": {
 			ID: digest.FromString("busybox"), ChainID: "sha256:chain",
 			Config: apicontainer.Config{Cmd: []string{"sh"}, Env: []string{"PATH=/bin"}},

@@ -129,7 +129,7 @@ func (m *Manager) launch(ctx context.Context, u *unit, r record, undone *undo) e
 	if err != nil {
 		return err
 	}
-	owner, err := m.userNS(r, netns)
+	owner, err := m.userNS(ctx, r, rt, netns)
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,11 @@
 package container
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
@@ -12,6 +14,7 @@ import (
 	"github.com/strakehq/strake/core/spec"
 	"github.com/strakehq/strake/core/userns"
 	"github.com/strakehq/strake/sdk/mount"
+	"github.com/strakehq/strake/sdk/runtime"
 )
 
 // idsFor is how the ids of a container are to be mapped when it starts; nil: not
@@ -69,10 +72,17 @@ type userNS struct {
 
 // userNS opens the user namespace for a container: that which owns its network
 // namespace, of its own or of the container with whom it shares it.
-func (m *Manager) userNS(r record, netns string) (userNS, error) {
+func (m *Manager) userNS(ctx context.Context, r record, rt runtime.Driver, netns string) (userNS, error) {
 	ids := m.idsFor(r.Host)
 	if ids == nil {
 		return userNS{}, nil
+	}
+	info, err := rt.Info(ctx)
+	if err != nil {
+		return userNS{}, err
+	}
+	if !slices.Contains(info.Capabilities, runtime.CapUserNS) {
+		return userNS{}, refuse(errdefs.ErrNotImplemented, "the runtime driver %s cannot run containers in user namespaces: use another runtime or --userns=host", r.RuntimeDriver)
 	}
 	if r.Host.NetworkMode.IsContainer() {
 		t, err := m.partner(r.Host.NetworkMode.ConnectedContainer(), "network")

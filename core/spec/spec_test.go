@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/sys/user"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/strakehq/strake/core/seccomp"
@@ -80,6 +81,11 @@ func TestSpecifications(t *testing.T) {
 		"joined": func(in *spec.Input) {
 			in.OwnNet = false
 			in.Joined = map[specs.LinuxNamespaceType]string{specs.PIDNamespace: "/proc/7/ns/pid", specs.IPCNamespace: "/proc/7/ns/ipc"}
+		},
+		"remapped": func(in *spec.Input) {
+			ids := []user.IDMap{{ParentID: 100000, Count: 1000}, {ID: 1000, ParentID: 300000, Count: 500}}
+			in.UserNS = &spec.UserNS{Path: "/proc/7/fd/8", IDs: user.IdentityMapping{UIDMaps: ids, GIDMaps: ids}}
+			in.Host.Devices = []container.DeviceMapping{{PathOnHost: "/dev/zero", PathInContainer: "/dev/z", CgroupPermissions: "rw"}}
 		},
 		"read-only": func(in *spec.Input) {
 			in.Host.ReadonlyRootfs = true

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +37,11 @@ func (l *runtimeLab) userns() string {
 }
 
 func userNamespace(l *runtimeLab) {
+	info, err := l.d.Info(l.ctx)
+	l.NoError(err, "Info")
+	if info.Kind != "" && !slices.Contains(info.Capabilities, runtime.CapUserNS) {
+		l.Skipf("the driver does not declare %s", runtime.CapUserNS)
+	}
 	b := l.run(box{
 		userns: l.userns(), fifo: "/go",
 		script: `echo mine > /made && cat /made > /dev/stdout; read line < /go`,

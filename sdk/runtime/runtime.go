@@ -292,4 +292,8 @@ const (
 	CapRuntimes driver.Capability = "runtime.runtimes"
 	// CapSeccompBPF: the driver takes a compiled seccomp filter.
 	CapSeccompBPF driver.Capability = "runtime.seccomp-bpf"
+	// CapUserNS: a bundle with a user namespace is run in it, mount.IDMap is
+	// understood among the options of Rootfs, and the container's root owns its
+	// standard streams.
+	CapUserNS driver.Capability = "runtime.user-namespaces"
 )

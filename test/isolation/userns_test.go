@@ -3,6 +3,8 @@ package isolation
 import (
 	"fmt"
 	"maps"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/strakehq/strake/test/testkit"
@@ -42,4 +44,26 @@ func TestRemappedContainersReachNoMoreThanTheirFlagsGive(t *testing.T) {
 		compareWithDocker(t, h, path, reports, "--userns-remap", testkit.SubordinateUser+":nogroup")
 	}
 	h.MustDocker("rm", "-f", other)
+}
+
+// CVE-2021-21284: the remapped root passes through to its own root file system,
+// and gets, on the host, at what is its container's only.
+func TestTheRemappedRootGetsAtNothingOfTheEngine(t *testing.T) {
+	h := testkit.Start(t, testkit.WithSubordinateIDs(), testkit.WithConfig("userns_remap = \""+testkit.SubordinateUser+"\"\n"))
+	id := h.MustDocker("run", "-d", "-v", "vol:/data", "busybox", "sleep", "1000")
+	its := strings.ReplaceAll(`^(enter (run|state|state/containers|state/containers/ID(/rootfs)?)|(read|write) state/containers/ID/(hosts|hostname|resolv\.conf)`+
+		`|enter state/volumes|(read|enter) state/volumes/vol|[a-z]+ state/volumes/vol/_data)$`, "ID", id)
+	passed := 0
+	for _, r := range reached(t, h, testkit.FirstSubordinate) {
+		r = strings.Replace(r, h.Dir+"/", "", 1)
+		if !regexp.MustCompile(its).MatchString(r) {
+			t.Errorf("the remapped root may %s", r)
+		}
+		if strings.HasSuffix(r, "/rootfs") {
+			passed++
+		}
+	}
+	if passed != 1 {
+		t.Error("it does not reach its own root")
+	}
 }

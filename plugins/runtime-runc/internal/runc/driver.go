@@ -58,7 +58,7 @@ func New(l hclog.Logger) *Driver {
 func (d *Driver) Info(context.Context) (driver.Info, error) {
 	return driver.Info{
 		Kind: driver.Runtime, Name: "runc", Version: version.Version,
-		Capabilities:  []driver.Capability{runtime.CapRuntimes},
+		Capabilities:  []driver.Capability{runtime.CapRuntimes, runtime.CapUserNS},
 		OptionsSchema: []byte(schema),
 	}, nil
 }
