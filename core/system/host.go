@@ -93,7 +93,7 @@ func engineID(stateDir string) (string, error) {
 	r[6] = r[6]&0x0f | 0x40 // RFC 9562: version 4
 	r[8] = r[8]&0x3f | 0x80 // variant 10
 	id := fmt.Sprintf("%x-%x-%x-%x-%x", r[:4], r[4:6], r[6:8], r[8:10], r[10:])
-	if err := os.WriteFile(path, []byte(id+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(id+"\n"), 0o600); err != nil {
 		return "", fmt.Errorf("engine id: %w", err)
 	}
 	return id, nil

@@ -31,7 +31,9 @@ func TestRemappedContainersWorkAsOthers(t *testing.T) {
 			w.ownsItsFiles()
 			w.mountsWhatItIsGiven()
 			w.hasStreams()
-			w.servesOverRestarts()
+			if rt == "runc" || os.Getenv("STRAKE_LONG") != "" {
+				w.servesOverRestarts()
+			}
 			w.sharesNamespaces()
 		})
 	}
@@ -64,38 +66,35 @@ func (w remap) want(want, script string, flags ...string) {
 }
 
 func (w remap) ownsItsFiles() {
-	w.want(fmt.Sprintf("0 %d %d", testkit.FirstSubordinate, testkit.SubordinateIDs), "cat /proc/self/uid_map")
-	w.want("0 0 0 0 0 0 0", "id -u; stat -c %u / /etc/passwd /etc/hosts /etc/hostname /etc/resolv.conf /proc/sys/net/ipv4/ip_forward")
-	w.want("7", "echo 192.0.2.1 x >> /etc/hosts; rm /bin/vi; echo x > /new; chown 7:8 /new; stat -c %u /new")
-	w.want("1000 1000 x", "id -u; echo x > /tmp/f; stat -c %u /tmp/f; cat /tmp/f", "--user", "1000:1000", "--tmpfs", "/tmp")
-	w.want("0 65535", "cat /proc/sys/net/ipv4/ping_group_range")
-	w.want("0", "cat /proc/sys/net/ipv4/ip_unprivileged_port_start", "--user", "1000")
-	w.want("no no no", "touch /x 2>/dev/null || echo no; touch /sys/x 2>/dev/null || echo no; echo 1 > /proc/sys/vm/swappiness 2>/dev/null || echo no", "--read-only")
-	w.want("4 4", "head -c 4 /dev/zero | wc -c; head -c 4 /dev/z | wc -c", "--device", "/dev/zero:/dev/z")
-	w.want("ok", "mount -o remount,rw /sys 2>/dev/null || echo ok", "--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined")
+	w.want(fmt.Sprintf("0 %d %d 0 0 0 0 0 0 0 7 0 65535 4 4", testkit.FirstSubordinate, testkit.SubordinateIDs),
+		`cat /proc/self/uid_map; id -u; stat -c %u / /etc/passwd /etc/hosts /etc/hostname /etc/resolv.conf /proc/sys/net/ipv4/ip_forward
+		echo 192.0.2.1 x >> /etc/hosts; rm /bin/vi; echo x > /new; chown 7:8 /new; stat -c %u /new
+		cat /proc/sys/net/ipv4/ping_group_range; head -c 4 /dev/zero | wc -c; head -c 4 /dev/z | wc -c`, "--device", "/dev/zero:/dev/z")
+	w.want("1000 1000 x 0 out no no no",
+		`no() { "$@" 2>/dev/null || echo no; }
+		id -u; echo x > /tmp/f; stat -c %u /tmp/f; cat /tmp/f /proc/sys/net/ipv4/ip_unprivileged_port_start; echo out > /dev/stdout
+		no touch /x; no touch /sys/x; no sh -c "echo 1 > /proc/sys/vm/swappiness"`, "--read-only", "--user", "1000:1000", "--tmpfs", "/tmp", "--network", "none")
 }
 
 // mountsWhatItIsGiven: binds show the host's owners, volumes belong to the
 // container's root.
 func (w remap) mountsWhatItIsGiven() {
-	w.want("65534 no", "stat -c %u /host/etc/passwd; touch /host/x 2>/dev/null || echo no", "-v", "/:/host")
 	made := filepath.Join(w.h.Dir, "made-"+w.rt)
-	w.want("0 in", "stat -c %u /made; echo in > /made/f; cat /made/f", "-v", made+":/made")
+	vol := "vol-" + w.rt
+	w.want("65534 no 0 in 0 0 1777 x",
+		"stat -c %u /host/etc/passwd; touch /host/x 2>/dev/null || echo no; stat -c %u /made; echo in > /made/f; cat /made/f; "+
+			"stat -c %u /etc /etc/passwd; rm /etc/group; stat -c %a /dev/shm; echo x > /dev/shm/f; cat /dev/shm/f",
+		"-v", "/:/host", "-v", made+":/made", "-v", vol+":/etc", "--ipc", "shareable", "--shm-size", "1m")
 	var st unix.Stat_t
 	if err := unix.Stat(made+"/f", &st); err != nil || st.Uid != testkit.FirstSubordinate {
 		w.t.Errorf("what root made in a bind belongs to %d on the host, %v", st.Uid, err)
 	}
-	vol := "vol-" + w.rt
-	w.want("0 0 passwd", "stat -c %u /etc /etc/passwd; rm /etc/group; ls /etc/passwd | xargs -n1 basename", "-v", vol+":/etc")
 	w.want("0 no", "stat -c %u /v/passwd; cat /v/group 2>/dev/null || echo no", "-v", vol+":/v")
-	w.want("1777 1 x", "stat -c %a /dev/shm; echo x > /dev/shm/f; wc -l < /dev/shm/f; cat /dev/shm/f", "--ipc", "shareable", "--shm-size", "1m")
 }
 
 func (w remap) hasStreams() {
-	w.want("out err", "echo out > /dev/stdout; echo err > /proc/self/fd/1")
-	w.want("out", "echo out > /dev/stdout", "--user", "33:33")
-	w.want("/dev/pts/0 0", "tty; stat -c %u $(tty)", "-t")
-	cmd := w.h.Command(testkit.DockerCLI(), "run", "-i", "--rm", "--runtime", w.rt, "busybox", "cat")
+	w.want("/dev/pts/0 0 out", "tty; stat -c %u $(tty); echo out > /dev/stdout", "-t")
+	cmd := w.h.Command(testkit.DockerCLI(), "run", "-i", "--rm", "--runtime", w.rt, "busybox", "sh", "-c", "cat > /dev/stdout")
 	cmd.Stdin = strings.NewReader("through")
 	if r := w.h.Run(cmd); r.Stdout != "through" {
 		w.t.Errorf("standard input: %+v", r)
@@ -162,10 +161,9 @@ func atoi(t *testing.T, s string) (n int) {
 func (w remap) sharesNamespaces() {
 	h := w.h
 	h.MustDocker("run", "-d", "--name", "first", "--runtime", w.rt, "--ipc", "shareable", "busybox", "sleep", "1000")
-	of := func(ns string) string { return h.MustDocker("exec", "first", "readlink", "/proc/self/ns/"+ns) }
-	w.want(of("user")+" "+of("net"), "for n in user net; do readlink /proc/self/ns/$n; done", "--network", "container:first")
-	w.want(of("pid")+" "+of("ipc")+" sleep", "for n in pid ipc; do readlink /proc/self/ns/$n; done; cat /proc/1/comm",
-		"--network", "container:first", "--pid", "container:first", "--ipc", "container:first")
+	spaces := "for n in user net pid ipc; do readlink /proc/self/ns/$n; done"
+	its := strings.Join(strings.Fields(h.MustDocker("exec", "first", "sh", "-c", spaces)), " ")
+	w.want(its+" sleep", spaces+"; cat /proc/1/comm", "--network", "container:first", "--pid", "container:first", "--ipc", "container:first")
 	for _, kind := range []string{"pid", "ipc"} {
 		r := h.Docker("run", "--rm", "--runtime", w.rt, "--"+kind, "container:first", "busybox", "true")
 		if r.Code == 0 || !strings.Contains(r.Stderr, "cannot join the "+kind+" namespace of a container that has another user namespace") {
@@ -193,6 +191,9 @@ func refusals(t *testing.T, h *testkit.Host) {
 		}
 		if r := run(); r.Code != 125 || !strings.Contains(r.Stderr, want) {
 			t.Errorf("%v: %+v, want %q", flags, r, want)
+		}
+		if want := "--privileged"; flags[0] != want {
+			continue
 		}
 		if r := run("--userns", "host"); r.Code != 0 {
 			t.Errorf("%v with --userns=host: %+v", flags, r)
