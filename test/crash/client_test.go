@@ -94,6 +94,27 @@ func (c client) do(method, path string, body any) answer {
 	return a
 }
 
+// begin makes a call whose answer goes on, and ends it once it has begun.
+func (c client) begin(path string) answer {
+	a := answer{call: "POST " + path}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://strake"+path, nil)
+	if err != nil {
+		panic(err) // our own paths
+	}
+	resp, err := c.http().Do(req)
+	if err != nil {
+		a.broken = err
+		return a
+	}
+	defer resp.Body.Close()
+	if a.status = resp.StatusCode; !a.ok() {
+		a.body, a.broken = io.ReadAll(resp.Body)
+	}
+	return a
+}
+
 func (c client) get(path string) answer            { return c.do(http.MethodGet, path, nil) }
 func (c client) post(path string, body any) answer { return c.do(http.MethodPost, path, body) }
 func (c client) delete(path string) answer         { return c.do(http.MethodDelete, path, nil) }

@@ -157,7 +157,7 @@ func tellServed(s *teller) {
 		return
 	}
 	s.fetch(f)
-	if !s.exec(f) {
+	if !s.step(f, s.w.api.begin("/containers/"+f.name+"/attach?stream=1&stdout=1"), []string{"running"}) || !s.exec(f) {
 		return
 	}
 	if !s.step(f, s.call(f, "pause"), []string{"paused"}, "paused") ||
