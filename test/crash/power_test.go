@@ -73,7 +73,7 @@ func (d *disk) writes() string {
 // away.
 func (d *disk) cut(w *world, to string) {
 	d.t.Helper()
-	for range 50 {
+	for range 500 {
 		pids := w.writers()
 		for _, p := range pids {
 			syscall.Kill(p, syscall.SIGSTOP) // it may have ended
