@@ -148,7 +148,8 @@ race: build ## the integration tests with daemon and drivers built with the race
 .PHONY: isolation
 isolation: system build ## what containers reach, compared with Debian's docker.io in the same run
 	@test/demo/packages docker.io containerd crun
-	$(GO) test -count=1 -timeout 20m -v ./test/isolation -args -docker
+	STRAKE_LONG=1 $(GO) test -count=1 -timeout 20m -v -run 'Remap' ./test/integration
+	STRAKE_LONG=1 $(GO) test -count=1 -timeout 20m -v ./test/isolation -args -docker
 
 ONLY  ?=
 REPS  ?= 0
