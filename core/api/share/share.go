@@ -12,14 +12,10 @@ import (
 // Group makes answers by question. The zero value is ready. It is safe for
 // concurrent use.
 type Group struct {
-	mu     sync.Mutex
-	asking map[string]*turn // guarded by mu
-}
-
-// turn is a question that is being answered.
-type turn struct {
-	// next is the answer for those who ask meanwhile; nil: nobody does.
-	next *answer
+	mu sync.Mutex
+	// asking has the questions that are being answered, each with the answer for
+	// those who have asked meanwhile; nil: nobody has.
+	asking map[string]*answer // guarded by mu
 }
 
 type answer struct {
@@ -37,21 +33,20 @@ type answer struct {
 func (g *Group) Do(ctx context.Context, question string, ask func(context.Context) ([]byte, error)) ([]byte, error) {
 	lasting := context.WithoutCancel(ctx)
 	g.mu.Lock()
-	t := g.asking[question]
-	if t == nil {
+	a, answering := g.asking[question]
+	if !answering {
 		if g.asking == nil {
-			g.asking = map[string]*turn{}
+			g.asking = map[string]*answer{}
 		}
-		t = &turn{}
-		g.asking[question] = t
+		g.asking[question] = nil
 		g.mu.Unlock()
-		defer g.pass(question, t)
+		defer g.pass(question)
 		return ask(lasting)
 	}
-	if t.next == nil {
-		t.next = &answer{ask: func() ([]byte, error) { return ask(lasting) }, ready: make(chan struct{})}
+	if a == nil {
+		a = &answer{ask: func() ([]byte, error) { return ask(lasting) }, ready: make(chan struct{})}
+		g.asking[question] = a
 	}
-	a := t.next
 	g.mu.Unlock()
 	select {
 	case <-a.ready:
@@ -63,17 +58,17 @@ func (g *Group) Do(ctx context.Context, question string, ask func(context.Contex
 
 // pass ends an answer. The next is made by a goroutine of its own, as long as
 // somebody asks.
-func (g *Group) pass(question string, t *turn) {
+func (g *Group) pass(question string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	a := t.next
+	a := g.asking[question]
 	if a == nil {
 		delete(g.asking, question)
 		return
 	}
-	t.next = nil
+	g.asking[question] = nil
 	go func() {
-		defer g.pass(question, t)
+		defer g.pass(question)
 		a.make()
 	}()
 }
