@@ -15,6 +15,8 @@ import (
 	apicontainer "github.com/moby/moby/api/types/container"
 	apinetwork "github.com/moby/moby/api/types/network"
 	"golang.org/x/sys/unix"
+
+	"github.com/strakehq/strake/core/container"
 )
 
 func TestAContainerOnTheDefaultNetworkIsReachedOnItsPort(t *testing.T) {
@@ -364,17 +366,25 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 	})
 }
 
+// attachToOneOfTwo makes the networks one and two, and has a container on the
+// first serve on port 8080.
+func (r *rig) attachToOneOfTwo() (container.NetworkRequest, container.NetworkState) {
+	r.t.Helper()
+	for _, name := range []string{"one", "two"} {
+		if _, err := r.Create(r.t.Context(), apinetwork.CreateRequest{Name: name}); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	q := request("a", "one", publish(r.t, "80/tcp", "8080"))
+	s := r.attach(q)
+	serve(r.t, s.NetNS, "a")
+	return q, s
+}
+
 func TestARunningContainerJoinsAndLeavesNetworks(t *testing.T) {
 	isolated(t, func(t *testing.T, r *rig) {
 		ctx := t.Context()
-		for _, name := range []string{"one", "two"} {
-			if _, err := r.Create(ctx, apinetwork.CreateRequest{Name: name}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		q := request("a", "one", publish(t, "80/tcp", "8080"))
-		s := r.attach(q)
-		serve(t, s.NetNS, "a")
+		q, s := r.attachToOneOfTwo()
 		peer := r.attach(request("b", "two", nil))
 		s, err := r.Join(ctx, q, "two", &apinetwork.EndpointSettings{Aliases: []string{"www"}})
 		if err != nil {
@@ -424,14 +434,7 @@ func TestARunningContainerJoinsAndLeavesNetworks(t *testing.T) {
 func TestARelaunchedDriverIsNotHandedWhatWasLeft(t *testing.T) {
 	isolated(t, func(t *testing.T, r *rig) {
 		ctx := t.Context()
-		for _, name := range []string{"one", "two"} {
-			if _, err := r.Create(ctx, apinetwork.CreateRequest{Name: name}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		q := request("a", "one", publish(t, "80/tcp", "8080"))
-		s := r.attach(q)
-		serve(t, s.NetNS, "a")
+		q, _ := r.attachToOneOfTwo()
 		if _, err := r.Join(ctx, q, "two", nil); err != nil {
 			t.Fatal(err)
 		}
