@@ -67,18 +67,24 @@ func (c client) http() *http.Client {
 
 // do makes a call to its end. A body that is not nil is sent as JSON.
 func (c client) do(method, path string, body any) answer {
+	var b []byte
+	if body != nil {
+		var err error
+		if b, err = json.Marshal(body); err != nil {
+			panic(err) // our own types
+		}
+	}
+	return c.call(method, path, b, false)
+}
+
+// begin makes a call whose answer goes on, and ends it once it has begun.
+func (c client) begin(path string) answer { return c.call(http.MethodPost, path, nil, true) }
+
+func (c client) call(method, path string, body []byte, endless bool) answer {
 	a := answer{call: method + " " + path}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	var r io.Reader
-	if body != nil {
-		b, err := json.Marshal(body)
-		if err != nil {
-			panic(err) // our own types
-		}
-		r = bytes.NewReader(b)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://strake"+path, r)
+	req, err := http.NewRequestWithContext(ctx, method, "http://strake"+path, bytes.NewReader(body))
 	if err != nil {
 		panic(err) // our own paths
 	}
@@ -90,26 +96,7 @@ func (c client) do(method, path string, body any) answer {
 	}
 	defer resp.Body.Close()
 	a.status = resp.StatusCode
-	a.body, a.broken = io.ReadAll(resp.Body)
-	return a
-}
-
-// begin makes a call whose answer goes on, and ends it once it has begun.
-func (c client) begin(path string) answer {
-	a := answer{call: "POST " + path}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://strake"+path, nil)
-	if err != nil {
-		panic(err) // our own paths
-	}
-	resp, err := c.http().Do(req)
-	if err != nil {
-		a.broken = err
-		return a
-	}
-	defer resp.Body.Close()
-	if a.status = resp.StatusCode; !a.ok() {
+	if !endless || !a.ok() {
 		a.body, a.broken = io.ReadAll(resp.Body)
 	}
 	return a
