@@ -79,12 +79,16 @@ func (m *Manager) addExec(u *unit, r container.ExecCreateRequest) *execution {
 	return e
 }
 
-func (m *Manager) dropExec(u *unit, e *execution) {
+func (m *Manager) dropExec(id string) {
 	m.mu.Lock()
-	delete(m.execs, e.id)
+	u := m.execs[id]
+	delete(m.execs, id)
 	m.mu.Unlock()
+	if u == nil {
+		return // removed with its container
+	}
 	u.mu.Lock()
-	delete(u.execs, e.id)
+	delete(u.execs, id)
 	u.mu.Unlock()
 }
 
@@ -275,7 +279,8 @@ func (m *Manager) execEnded(containerID, id string, exit runtime.Exit) {
 			}
 		}
 	})
-	time.AfterFunc(endedExecs, func() { m.dropExec(u, e) })
+	// By its id: a timer must not keep a container that is removed meanwhile.
+	time.AfterFunc(endedExecs, func() { m.dropExec(id) })
 }
 
 // endExecs ends the executions of a container whose first process has ended:

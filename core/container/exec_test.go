@@ -2,6 +2,7 @@ package container_test
 
 import (
 	"io"
+	memory "runtime"
 	"strings"
 	"testing"
 
@@ -153,5 +154,41 @@ func TestDetachKeys(t *testing.T) {
 	}
 	if _, err := w.Attach(t.Context(), id, containers.AttachOptions{DetachKeys: "ctrl-?"}); !errdefs.IsInvalidArgument(err) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// An execution can be inspected for a while after its end, and must not keep its
+// container for as long.
+func TestWhatIsRemovedIsForgotten(t *testing.T) {
+	w := newWorld(t)
+	live := func() int64 {
+		var m memory.MemStats
+		memory.GC()
+		memory.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	const n, size = 30, 1 << 20
+	before := live()
+	for range n {
+		id := w.create(t, "big", func(r *apicontainer.CreateRequest) { r.Config.Env = []string{"X=" + strings.Repeat("x", size)} })
+		w.start(t, id)
+		exec, err := w.ExecCreate(t.Context(), id, apicontainer.ExecCreateRequest{Cmd: []string{"true"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.ExecStart(t.Context(), exec, apicontainer.ExecStartRequest{Detach: true}); err != nil {
+			t.Fatal(err)
+		}
+		w.run.Exit(id, runtime.Exit{Known: true}) // and with it the execution
+		until(t, "the execution is over", func() bool {
+			i, err := w.ExecInspect(t.Context(), exec)
+			return err == nil && i.ExitCode != nil
+		})
+		if err := w.Remove(t.Context(), id, containers.RemoveOptions{Force: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if grown := live() - before; grown > n*size/3 {
+		t.Errorf("%d containers of %d bytes were made and removed, and %d bytes are kept", n, size, grown)
 	}
 }

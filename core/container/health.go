@@ -159,7 +159,7 @@ func (m *Manager) check(ctx context.Context, u *unit, r record, cmd []string, ti
 	u.mu.Lock()
 	e.quiet, e.started = true, true
 	u.mu.Unlock()
-	defer m.dropExec(u, e)
+	defer m.dropExec(e.id)
 	defer func() { res.End = time.Now() }()
 	conn, err := m.runExec(ctx, u, r, e, nil, true)
 	if err != nil {
