@@ -27,12 +27,12 @@ type Keeper struct {
 	forwards map[network.EndpointID][]Forward // guarded by mu
 	dirty    bool                             // guarded by mu: the kernel may not have all of it
 	clock    Clock                            // guarded by mu: nil when nobody tells of changes
-	seen     uint32                           // guarded by mu: when the rules were last found whole
+	seen     uint32                           // guarded by mu: when the rules were last known whole; 0: never
 }
 
 // Clock tells of changes to the kernel's rules.
 type Clock interface {
-	// Generation is another number after every change.
+	// Generation is one more after every transaction, whosever.
 	Generation() (uint32, error)
 }
 
@@ -117,12 +117,28 @@ func (k *Keeper) SetForwards(ctx context.Context, id network.EndpointID, fs []Fo
 		err := k.backend.Change(ctx, fs, old)
 		mishap.Hit(mishap.BridgeRuled)
 		if err == nil {
+			k.tick()
 			return nil
 		}
 		k.log.Debug("rules have to be written anew", "endpoint", id, "err", err)
 	}
 	k.dirty = true
 	return k.sync(ctx)
+}
+
+// tick accounts for a transaction of the keeper's own. When there was no other
+// since the rules were found whole they still are: with hundreds of ports, to
+// list them after each that is published takes longer than to publish it.
+func (k *Keeper) tick() {
+	if k.clock == nil || k.seen == 0 {
+		return
+	}
+	now, err := k.clock.Generation()
+	if err != nil {
+		k.log.Debug("rules have to be looked at", "err", err)
+	} else if now == k.seen+1 {
+		k.seen = now
+	}
 }
 
 // rules are all rules in a stable order.
