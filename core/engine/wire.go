@@ -13,6 +13,8 @@ import (
 	"github.com/strakehq/strake/core/api/drivers"
 	"github.com/strakehq/strake/core/api/images"
 	"github.com/strakehq/strake/core/api/networks"
+	"github.com/strakehq/strake/core/api/profile"
+	"github.com/strakehq/strake/core/api/router"
 	apisystem "github.com/strakehq/strake/core/api/system"
 	"github.com/strakehq/strake/core/api/volumes"
 	"github.com/strakehq/strake/core/container"
@@ -72,11 +74,16 @@ func (e *Engine) api() (http.Handler, error) {
 		return nil, err
 	}
 	log := e.log.Named("api")
+	var profiles []router.Route
+	if log.IsDebug() {
+		profiles = profile.Routes()
+	}
 	return e.traces.Middleware(api.New(api.Config{
 		Version: version.Version, Logger: log,
 		Routes: slices.Concat(
 			apisystem.Routes(sys, e.bus), containers.Routes(defaults{e.containers, e.config.Containers}, log), images.Routes(e.images),
 			networks.Routes(e.networks, e.containers), volumes.Routes(e.volumes), drivers.Routes(ours{e.drivers, e.traces}),
+			profiles,
 		),
 	})), nil
 }

@@ -66,6 +66,26 @@ func TestADriverThatCannotWorkLeavesTheDaemonUp(t *testing.T) {
 	})
 }
 
+func TestProfilesAreForDebuggingOnly(t *testing.T) {
+	h := testkit.Start(t, testkit.WithConfig("log_level = \"info\"\n"))
+	profile := func(want int) {
+		t.Helper()
+		resp, err := h.API().Get("http://strake/v1.41/debug/pprof/heap?debug=1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("a profile: %s, want %d", resp.Status, want)
+		}
+	}
+	profile(http.StatusNotFound)
+	h.Stop()
+	h.WriteConfig("log_level = \"debug\"\n")
+	h.Start()
+	profile(http.StatusOK)
+}
+
 func TestADriverIsReplacedByRequestWhileContainersRun(t *testing.T) {
 	h := testkit.Start(t)
 	web := h.MustDocker("run", "-d", "-p", "8080:80", "nginx")
