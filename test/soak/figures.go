@@ -1,9 +1,13 @@
 package soak
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -25,15 +29,19 @@ func Take(h *testkit.Host) (Figures, error) {
 		return nil, err
 	}
 	var info struct{ NGoroutines int }
-	if err := ask(h, "/info", &info); err != nil {
-		return nil, err
-	}
-	f["straked goroutines"] = info.NGoroutines
-	b, err := os.ReadFile("/proc/self/mountinfo")
+	err := ask(h, "/info", func(r io.Reader) error { return json.NewDecoder(r).Decode(&info) })
 	if err != nil {
 		return nil, err
 	}
-	f["mounts"] = strings.Count(string(b), h.Dir)
+	f["straked goroutines"] = info.NGoroutines
+	if f["straked live heap KiB"], err = heap(h); err != nil {
+		return nil, err
+	}
+	mounts, err := h.Mountinfo()
+	if err != nil {
+		return nil, err
+	}
+	f["mounts"] = strings.Count(mounts, h.Dir)
 	for _, l := range h.Leaks() {
 		kind, _, _ := strings.Cut(l, " ")
 		f[kind+"s"]++
@@ -43,8 +51,8 @@ func Take(h *testkit.Host) (Figures, error) {
 	return f, err
 }
 
-// ask gets an answer of the daemon.
-func ask(h *testkit.Host, path string, v any) error {
+// ask reads an answer of the daemon.
+func ask(h *testkit.Host, path string, read func(io.Reader) error) error {
 	resp, err := h.API().Get("http://strake" + path)
 	if err != nil {
 		return err
@@ -53,7 +61,21 @@ func ask(h *testkit.Host, path string, v any) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s: %s", path, resp.Status)
 	}
-	return json.NewDecoder(resp.Body).Decode(v)
+	return read(resp.Body)
+}
+
+// heap is what the daemon still refers to after a collection.
+func heap(h *testkit.Host) (kib int, err error) {
+	err = ask(h, "/debug/pprof/heap?gc=1&debug=1", func(r io.Reader) error {
+		for lines := bufio.NewScanner(r); lines.Scan(); {
+			if v, ok := strings.CutPrefix(lines.Text(), "# HeapAlloc = "); ok {
+				kib = number(v) >> 10
+				return nil
+			}
+		}
+		return errors.New("the heap's profile does not give its size")
+	})
+	return kib, err
 }
 
 // processes adds memory, descriptors and threads of every process of the host.
@@ -139,21 +161,21 @@ func disk(dir string) (kib int, err error) {
 	return kib, err
 }
 
-// Table shows first and last figures side by side.
-func Table(first, last Figures) string {
+// Table shows the figures of several moments side by side.
+func Table(moments ...Figures) string {
 	var b strings.Builder
-	names := []string{}
-	for n := range last {
-		names = append(names, n)
-	}
-	for n := range first {
-		if _, ok := last[n]; !ok {
-			names = append(names, n)
+	names := map[string]bool{}
+	for _, m := range moments {
+		for n := range m {
+			names[n] = true
 		}
 	}
-	slices.Sort(names)
-	for _, n := range names {
-		fmt.Fprintf(&b, "%-40s %10d %10d\n", n, first[n], last[n])
+	for _, n := range slices.Sorted(maps.Keys(names)) {
+		fmt.Fprintf(&b, "%-36s", n)
+		for _, m := range moments {
+			fmt.Fprintf(&b, " %8d", m[n])
+		}
+		b.WriteByte('\n')
 	}
 	return b.String()
 }
