@@ -116,8 +116,8 @@ FAULTS ?= 1000
 CUTS   ?= 100
 SEED   ?= 1
 .PHONY: crash
-crash: build-faults ## kill every process at every step under load, FAULTS times, and look what is lost
-	$(GO) test -count=1 -v -timeout 24h -run '^TestNothingIsLost$$' ./test/crash -faults $(FAULTS) -seed $(SEED)
+crash: build-faults ## kill every process at every step under load, FAULTS times, and look what is lost; REMAP=1: in user namespaces
+	$(GO) test -count=1 -v -timeout 24h -run '^TestNothingIsLost$$' ./test/crash -faults $(FAULTS) -seed $(SEED) $(if $(REMAP),-remap)
 
 .PHONY: powercut
 powercut: build-faults ## cut the power CUTS times under load, and look what is lost

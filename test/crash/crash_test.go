@@ -15,6 +15,7 @@ var (
 	faults = flag.Int("faults", 0, "faults of the long form; 0: none")
 	cuts   = flag.Int("cuts", 2, "power cuts")
 	seed   = flag.Int64("seed", 1, "where the plan begins")
+	remap  = flag.Bool("remap", false, "containers run in user namespaces")
 	budget = flag.Duration("for", 24*time.Hour, "how long the long form may take; it ends with the round")
 )
 
@@ -45,7 +46,11 @@ func TestNothingIsLost(t *testing.T) {
 	defer func() { t.Logf("in %s: %s", time.Since(began).Round(time.Second), r) }()
 	for n := 0; r.faults < *faults && time.Since(began) < *budget && !t.Failed(); {
 		t.Run("world", func(t *testing.T) {
-			w := newWorld(t)
+			var opts []testkit.Option
+			if *remap {
+				opts = []testkit.Option{testkit.WithSubordinateIDs(), testkit.WithConfig("userns_remap = \"" + testkit.SubordinateUser + "\"\n")}
+			}
+			w := newWorld(t, opts...)
 			defer w.count(r)
 			for range roundsPerWorld {
 				w.round(n, p.next(), settled, r)

@@ -169,12 +169,12 @@ func (w *world) cgroups() map[string]bool {
 
 // checkMounts demands one for each namespace, and the directory of those.
 func (w *world) checkMounts(alive map[string]bool) (wrong []string) {
-	text, err := os.ReadFile("/proc/self/mountinfo")
+	text, err := w.h.Mountinfo()
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	pins := map[string]int{}
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
 		if len(f) < 5 || !strings.HasPrefix(f[4], w.h.Dir+"/") {
 			continue

@@ -1,7 +1,6 @@
 package testkit
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"io/fs"
@@ -48,17 +47,32 @@ func (h *Host) processes() (found []string, err error) {
 }
 
 func (h *Host) mounts() (found []string, err error) {
-	f, err := os.Open("/proc/self/mountinfo")
+	all, err := h.Mountinfo()
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		if strings.Contains(s.Text(), h.Dir) {
-			found = append(found, "mount "+s.Text())
+	for line := range strings.Lines(all) {
+		if strings.Contains(line, h.Dir) && !strings.Contains(line, h.Dir+"/subid") {
+			found = append(found, "mount "+strings.TrimSuffix(line, "\n"))
 		}
 	}
 	return found, nil
+}
+
+// Mountinfo is the table of the mount namespace that the daemon is in, as
+// proc_pid_mountinfo(5) has it.
+func (h *Host) Mountinfo() (string, error) {
+	var text []byte
+	err := onThread(func() (err error) {
+		if h.enter != nil {
+			if err := h.enter(); err != nil {
+				return err
+			}
+		}
+		text, err = os.ReadFile("/proc/thread-self/mountinfo")
+		return err
+	})
+	return string(text), err
 }
 
 func (h *Host) cgroups() (found []string, err error) {

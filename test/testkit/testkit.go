@@ -68,6 +68,9 @@ type Host struct {
 	images   string
 	// subordinate: see WithSubordinateIDs
 	subordinate bool
+	// enter takes the calling thread into the daemon's mount namespace; nil
+	// when that is the test's.
+	enter func() error
 }
 
 // Option changes a Host before its first start.

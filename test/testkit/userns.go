@@ -47,7 +47,8 @@ func (h *Host) provideIDs() {
 			h.tb.Error(err)
 		}
 	})
-	h.ns.Before(func(*exec.Cmd) error {
+	h.enter = func() error {
 		return errors.Join(unix.Unshare(unix.CLONE_FS), unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS))
-	})
+	}
+	h.ns.Before(func(*exec.Cmd) error { return h.enter() })
 }
