@@ -19,6 +19,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -28,6 +29,7 @@ import (
 	"github.com/strakehq/strake/cmd/strake-shim/internal/reap"
 	"github.com/strakehq/strake/cmd/strake-shim/internal/spare"
 	"github.com/strakehq/strake/sdk/shim/wire"
+	"github.com/strakehq/strake/sdk/sysmon"
 )
 
 // gcPercent has the first collection come at 800 KiB instead of 4 MiB: later
@@ -55,6 +57,7 @@ func main() {
 
 func run(adopt bool) error {
 	debug.SetGCPercent(gcPercent)
+	sysmon.Relax(200 * time.Microsecond)
 	mounts := mountns.New()
 	reaper, err := reap.New()
 	if err != nil {

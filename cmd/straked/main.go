@@ -21,6 +21,7 @@ import (
 
 	"github.com/strakehq/strake/core/config"
 	"github.com/strakehq/strake/core/engine"
+	"github.com/strakehq/strake/sdk/sysmon"
 	"github.com/strakehq/strake/sdk/version"
 )
 
@@ -80,6 +81,7 @@ func (o *options) run(ctx context.Context, c *config.Config, reload func() (*con
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("switch core dumps off: %w", err)
 	}
+	sysmon.Relax(time.Millisecond)
 	// The daemon is mostly idle: a smaller heap costs it nothing that shows.
 	debug.SetGCPercent(50)
 	if o.pidFile != "" {

@@ -71,7 +71,17 @@ func (m *Manager) settle(ctx context.Context, u *unit, e runtime.Exit) {
 	}
 	r.Run.Status = is
 	r.Run.ended(e)
+	erased := make(chan error, 1)
+	go func() {
+		if gone {
+			erased <- m.erase(u)
+		}
+		close(erased)
+	}()
 	recorded := m.releaseRun(ctx, r, gone)
+	if err := <-erased; err != nil {
+		m.log.Warn("automatic removal is tried again", "container", short(r.ID), "err", err)
+	}
 	if r, err = m.move(u, op, func(x *run) { x.ended(e) }); err != nil {
 		m.log.Error("exit", "container", short(r.ID), "err", err)
 		return

@@ -106,6 +106,8 @@ type unit struct {
 	// stopHealth ends the health checks of the present run.
 	stopHealth context.CancelFunc
 	removed    bool
+	// erased: its record is no longer on disk.
+	erased bool
 	// rootfs are the mounts of the snapshot as it was prepared, for the first
 	// start.
 	rootfs []mount.Mount

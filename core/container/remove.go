@@ -98,6 +98,9 @@ func (m *Manager) remove(ctx context.Context, u *unit, volumes bool) error {
 	if err := m.clear(ctx, u, r, volumes); err != nil {
 		err = fmt.Errorf("container %s: remove: %w", short(r.ID), err)
 		dead, moveErr := m.move(u, opRemoveFail, func(x *run) { x.Error = err.Error() })
+		u.mu.Lock()
+		u.erased = false
+		u.mu.Unlock()
 		return errors.Join(err, moveErr, m.save(dead))
 	}
 	m.drop(u, r)
@@ -111,7 +114,7 @@ func (m *Manager) clear(ctx context.Context, u *unit, r record, volumes bool) er
 	if err := m.clearStale(ctx, u, r); err != nil {
 		return err
 	}
-	if err := m.cfg.Store.Update(func(tx *store.Tx) error { return m.records.Delete(tx, r.ID) }); err != nil {
+	if err := m.erase(u); err != nil {
 		return err
 	}
 	snapshot := make(chan error, 1)
@@ -119,6 +122,24 @@ func (m *Manager) clear(ctx context.Context, u *unit, r record, volumes bool) er
 	err := errors.Join(m.cfg.Volumes.Release(ctx, r.ID, volumes), os.RemoveAll(m.dir(r.ID)))
 	mishap.Hit(mishap.ContainerErased)
 	return errors.Join(err, <-snapshot)
+}
+
+// erase removes a container's record, once. From then on whatever is left of it
+// belongs to nobody.
+func (m *Manager) erase(u *unit) error {
+	u.mu.Lock()
+	done := u.erased
+	u.mu.Unlock()
+	if done {
+		return nil
+	}
+	if err := m.cfg.Store.Update(func(tx *store.Tx) error { return m.records.Delete(tx, u.id) }); err != nil {
+		return err
+	}
+	u.mu.Lock()
+	u.erased = true
+	u.mu.Unlock()
+	return nil
 }
 
 // drop forgets a container and tells those who wait for it.

@@ -18,14 +18,17 @@ import (
 )
 
 // pins keeps network namespaces alive by bind mounts in a directory.
-type pins struct{ dir string }
+type pins struct {
+	dir   string
+	ahead ahead
+}
 
-func (p pins) path(id string) string { return filepath.Join(p.dir, id) }
+func (p *pins) path(id string) string { return filepath.Join(p.dir, id) }
 
 // open makes the directory a shared mount of its own, as ip-netns(8) does: a
 // mount namespace copied from ours then sees a pin come and, above all, go,
 // where a private copy would keep the namespace alive.
-func (p pins) open() error {
+func (p *pins) open() error {
 	mounted, err := mountinfo.Mounted(p.dir)
 	if err != nil {
 		return fmt.Errorf("directory of network namespaces %s: %w", p.dir, err)
@@ -42,7 +45,8 @@ func (p pins) open() error {
 }
 
 // close undoes open when nothing is pinned.
-func (p pins) close() error {
+func (p *pins) close() error {
+	p.ahead.close()
 	entries, err := os.ReadDir(p.dir)
 	if err != nil || len(entries) > 0 {
 		return err
@@ -57,7 +61,7 @@ func (p pins) close() error {
 // make makes a namespace with its loopback interface up and pins it. One that
 // is pinned already is kept. With ids, it belongs to a new user namespace that
 // maps these, which lives as long as it does.
-func (p pins) make(id string, ids *user.IdentityMapping) error {
+func (p *pins) make(id string, ids *user.IdentityMapping) error {
 	path := p.path(id)
 	if isNetNS(path) {
 		return nil
@@ -70,6 +74,19 @@ func (p pins) make(id string, ids *user.IdentityMapping) error {
 		return fmt.Errorf("network namespace %s: %w", path, err)
 	}
 	mishap.Hit(mishap.NetNSFile)
+	if err := p.fill(path, ids); err != nil {
+		return errors.Join(fmt.Errorf("network namespace %s: make: %w", path, err), os.Remove(path))
+	}
+	return nil
+}
+
+// fill pins a new namespace at the file path.
+func (p *pins) fill(path string, ids *user.IdentityMapping) error {
+	if ids == nil {
+		if ready := p.ahead.take(); ready != nil {
+			return errors.Join(pin(ready, path), ready.Close())
+		}
+	}
 	done := make(chan error, 1)
 	go func() {
 		// The thread is of the new namespace from now on. It is never
@@ -81,20 +98,25 @@ func (p pins) make(id string, ids *user.IdentityMapping) error {
 		}
 		done <- newNetNS(path)
 	}()
-	if err := <-done; err != nil {
-		return errors.Join(fmt.Errorf("network namespace %s: make: %w", path, err), os.Remove(path))
-	}
-	return nil
+	return <-done
 }
 
 // loopbackIndex is the index of lo in every namespace.
 const loopbackIndex = 1
 
 func newNetNS(path string) error {
+	if err := unshareNetNS(); err != nil {
+		return err
+	}
+	return pinOwn(path)
+}
+
+// unshareNetNS puts the thread into a new namespace.
+func unshareNetNS() error {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("unshare: %w", err)
 	}
-	return setUpAndPin(path)
+	return setUp()
 }
 
 // newOwnedNetNS makes both namespaces by way of a process: a thread cannot leave
@@ -109,17 +131,30 @@ func newOwnedNetNS(path string, ids user.IdentityMapping) error {
 		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("setns: %w", err)
 		}
-		return setUpAndPin(path)
+		if err := setUp(); err != nil {
+			return err
+		}
+		return pinOwn(path)
 	})
 }
 
-// setUpAndPin pins the namespace of the thread.
-func setUpAndPin(path string) error {
+func setUp() error {
 	lo := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: loopbackIndex}}
 	if err := netlink.LinkSetUp(lo); err != nil {
 		return fmt.Errorf("set up lo: %w", err)
 	}
-	if err := unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""); err != nil {
+	return nil
+}
+
+// ownNetNS is the namespace of the calling thread.
+const ownNetNS = "/proc/thread-self/ns/net"
+
+func pinOwn(path string) error { return bind(ownNetNS, path) }
+
+func pin(ns *os.File, path string) error { return bind(fmt.Sprintf("/proc/self/fd/%d", ns.Fd()), path) }
+
+func bind(ns, path string) error {
+	if err := unix.Mount(ns, path, "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("pin: %w", err)
 	}
 	mishap.Hit(mishap.NetNSPinned)
@@ -128,7 +163,7 @@ func setUpAndPin(path string) error {
 
 // remove unpins a namespace; one that is gone is no error. It ends when no
 // process is in it.
-func (p pins) remove(id string) error {
+func (p *pins) remove(id string) error {
 	path := p.path(id)
 	err := unix.Unmount(path, unix.MNT_DETACH)
 	if errors.Is(err, unix.ENOENT) {
@@ -145,7 +180,7 @@ func (p pins) remove(id string) error {
 }
 
 // sweep removes the pins that are not to be kept.
-func (p pins) sweep(keep map[string]bool) error {
+func (p *pins) sweep(keep map[string]bool) error {
 	entries, err := os.ReadDir(p.dir)
 	if err != nil {
 		return err

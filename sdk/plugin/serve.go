@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/strakehq/strake/sdk/driver"
+	"github.com/strakehq/strake/sdk/sysmon"
 )
 
 // ServeConfig says what Serve serves.
@@ -32,6 +34,7 @@ type ServeConfig struct {
 // Serve serves a driver until its host ends it or is gone, then it returns or
 // exits. Call it from main, last.
 func Serve(c ServeConfig) {
+	sysmon.Relax(napSlack)
 	if c.Logger == nil {
 		c.Logger = NewLogger("")
 	}
@@ -40,6 +43,9 @@ func Serve(c ServeConfig) {
 		os.Exit(1)
 	}
 }
+
+// napSlack: drivers have processors to spare for a goroutine that could run.
+const napSlack = time.Millisecond
 
 // NewLogger returns a logger on standard error at the host's level.
 func NewLogger(name string) hclog.Logger {

@@ -81,3 +81,18 @@ func TestHealthFollowsTheCheck(t *testing.T) {
 	h.MustDocker("exec", id, "touch", "/sick")
 	h.Eventually(10*time.Second, "it is unhealthy", func() bool { return status() == "unhealthy" })
 }
+
+// Strake's own programs nap longer (sdk/sysmon); what they start must not.
+func TestContainersHaveTheKernelsTimerSlack(t *testing.T) {
+	h := testkit.Start(t)
+	h.MustDocker("pull", "-q", "busybox")
+	for range 3 { // by different threads of the daemon and its driver
+		if got := h.MustDocker("run", "--rm", "busybox", "cat", "/proc/self/timerslack_ns"); got != "50000" {
+			t.Errorf("the timer slack in a container is %s ns, want 50000", got)
+		}
+	}
+	id := h.MustDocker("run", "-d", "busybox", "sleep", "1000")
+	if got := h.MustDocker("exec", id, "cat", "/proc/self/timerslack_ns"); got != "50000" {
+		t.Errorf("the timer slack of an exec is %s ns, want 50000", got)
+	}
+}

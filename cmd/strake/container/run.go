@@ -188,13 +188,23 @@ func (s *session) foreground(ctx context.Context, c *client.Client, id string, o
 	} else {
 		streaming <- nil
 	}
-	if o.sigProxy && !s.tty {
-		defer proxySignals(context.WithoutCancel(ctx), c, id)()
-	}
+	started := make(chan error, 1)
 	if o.start {
-		if _, err := c.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
-			return startError(err)
-		}
+		go func() {
+			_, err := c.ContainerStart(ctx, id, client.ContainerStartOptions{})
+			if err != nil {
+				err = startError(err)
+			}
+			started <- err
+		}()
+	} else {
+		started <- nil
+	}
+	if o.sigProxy && !s.tty {
+		proxySignals(context.WithoutCancel(ctx), c, id) // takes a while, in which the daemon works
+	}
+	if err := <-started; err != nil {
+		return err
 	}
 	if s.tty {
 		defer terminal.WatchSize(s.app.Out, func(h, w uint) {

@@ -10,33 +10,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// proxySignals sends the signals that this process gets to the container until
-// stop is called. Those about the CLI's own terminal and children stay here, and
-// so does SIGURG, with which the Go runtime preempts goroutines.
-func proxySignals(ctx context.Context, c *client.Client, id string) (stop func()) {
+// proxySignals sends the signals that this process gets to the container from
+// now on. Those about the CLI's own terminal and children stay here, and so does
+// SIGURG, with which the Go runtime preempts goroutines.
+func proxySignals(ctx context.Context, c *client.Client, id string) {
 	got := make(chan os.Signal, 128)
 	signal.Notify(got)
-	done := make(chan struct{})
 	go func() {
-		for {
-			select {
-			case <-done:
-				return
-			case s := <-got:
-				name, ok := proxied(s)
-				if !ok {
-					continue
-				}
-				// The container may have ended in between; its exit is
-				// reported anyway.
-				c.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: name}) //nolint:errcheck // as above
+		for s := range got {
+			name, ok := proxied(s)
+			if !ok {
+				continue
 			}
+			// The container may have ended in between; its exit is reported
+			// anyway.
+			c.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: name}) //nolint:errcheck // as above
 		}
 	}()
-	return func() {
-		signal.Stop(got)
-		close(done)
-	}
 }
 
 func proxied(s os.Signal) (name string, ok bool) {
