@@ -81,7 +81,7 @@ func run(adopt bool) error {
 	if err := wire.Load(filepath.Join(dir, wire.ConfigFile), &conf); err != nil {
 		return err
 	}
-	if err := mounts.Enter(); err != nil {
+	if err := mounts.Enter(conf.NetNS); err != nil {
 		return err
 	}
 	server := control.New()

@@ -23,7 +23,7 @@ func Relax(slack time.Duration) {
 	if err != nil {
 		return
 	}
-	defer tasks.Close() //nolint:errcheck // read only
+	defer tasks.Close()               //nolint:errcheck // read only
 	ids, err := tasks.Readdirnames(2) // the kernel lists them in the order in which they were made
 	if err != nil || len(ids) < 2 {
 		return

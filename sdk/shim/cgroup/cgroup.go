@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,13 +40,46 @@ type Mounts map[string]hierarchy
 
 type hierarchy struct{ point, root string }
 
-// Mounted finds the hierarchies.
+// last is what Mounted found. The table of mounts is long where many containers
+// are; which hierarchies there are is a short one.
+var last struct {
+	sync.Mutex
+	inUse  string
+	mounts Mounts
+}
+
+// Mounted finds the hierarchies. It is safe for concurrent use.
 func Mounted() (Mounts, error) {
+	inUse, err := inUse("/proc/self/cgroup")
+	if err != nil {
+		return nil, fmt.Errorf("cgroup mounts: %w", err)
+	}
+	last.Lock()
+	defer last.Unlock()
+	if last.mounts != nil && last.inUse == inUse {
+		return last.mounts, nil
+	}
 	m, err := hierarchies("/proc/self/mountinfo")
 	if err != nil {
 		return nil, fmt.Errorf("cgroup mounts: %w", err)
 	}
+	last.inUse, last.mounts = inUse, m
 	return m, nil
+}
+
+// inUse are the hierarchies' numbers and controllers.
+func inUse(file string) (string, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	var ids strings.Builder
+	for line := range strings.Lines(string(b)) {
+		if i := strings.LastIndex(line, ":/"); i >= 0 {
+			ids.WriteString(line[:i] + "\n")
+		}
+	}
+	return ids.String(), nil
 }
 
 // Of finds the cgroup of a process. It must have id in its name, so that a

@@ -80,6 +80,8 @@ type Config struct {
 	Runtime Runtime       `json:"runtime"`
 	// Cgroup is the spec's cgroupsPath, for the driver's use.
 	Cgroup string `json:"cgroup,omitempty"`
+	// NetNS is the path of the spec's network namespace, where it is pinned.
+	NetNS string `json:"netns,omitempty"`
 	// Masked are the spec's maskedPaths.
 	Masked []string `json:"masked,omitempty"`
 }

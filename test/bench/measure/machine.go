@@ -16,7 +16,9 @@ type Machine struct {
 	Cores  int    `json:"cores"`
 	MemMiB uint64 `json:"memoryMiB"`
 	Load   string `json:"load"` // /proc/loadavg at the beginning
-	Go     string `json:"go"`
+	// FavorDynMods says that cgroups are mounted for processes that move often.
+	FavorDynMods bool   `json:"favordynmods"`
+	Go           string `json:"go"`
 }
 
 // ThisMachine describes it; what cannot be read is empty.
@@ -32,6 +34,9 @@ func ThisMachine() Machine {
 	}
 	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
 		m.Load = strings.TrimSpace(string(b))
+	}
+	if b, err := os.ReadFile("/proc/mounts"); err == nil {
+		m.FavorDynMods = strings.Contains(string(b), "favordynmods")
 	}
 	return m
 }

@@ -80,6 +80,9 @@ func heading(md *strings.Builder, r *Run) {
 	fmt.Fprintf(md, "# Benchmarks\n\nWritten by `make bench`; all samples are in [benchmarks.json](benchmarks.json). What the numbers mean and how\nthey are held is in [performance.md](performance.md).\n\n")
 	fmt.Fprintf(md, "Strake %s on %s, %d cores (%s), %d MiB, Linux %s, load at the beginning %s. The run took %s.\n",
 		r.Version, r.Date.Format("2006-01-02 15:04"), m.Cores, m.CPU, m.MemMiB, m.Kernel, m.Load, r.Took)
+	if m.FavorDynMods {
+		md.WriteString("Cgroups are mounted with favordynmods, which spares every start and exec of every engine a wait in the kernel. ")
+	}
 	for _, name := range sortedKeys(r.Peers) {
 		fmt.Fprintf(md, "%s: %s. ", name, r.Peers[name])
 	}

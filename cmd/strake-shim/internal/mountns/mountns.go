@@ -5,7 +5,10 @@
 package mountns
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -28,15 +31,54 @@ func New() *Namespace {
 	return &Namespace{make(chan func())}
 }
 
-// Enter makes the namespace. Serve's goroutine calls it.
-func (*Namespace) Enter() error {
+// Enter makes the namespace, for a container with a network namespace at the
+// path netns; "": none. Serve's goroutine calls it.
+func (*Namespace) Enter(netns string) error {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("make a mount namespace: %w", err)
 	}
 	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("make / a slave: %w", err)
 	}
+	if err := shed(netns); err != nil {
+		return fmt.Errorf("leave others' network namespaces: %w", err)
+	}
 	return nil
+}
+
+// few pins are not worth to be shed.
+const few = 32
+
+// shed leaves the pins of others' network namespaces behind, when there are
+// more than a few in the directory of this one: the OCI runtime copies all
+// mounts and reads their list, more than once.
+func shed(netns string) error {
+	dir := filepath.Dir(netns)
+	if filepath.Base(dir) != "netns" { // as ip-netns(8) has it: a mount for nothing but pins
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil //nolint:nilerr // the OCI runtime will say so
+	}
+	names, _ := d.Readdirnames(few + 1)
+	if err := d.Close(); err != nil || len(names) <= few {
+		return err
+	}
+	own, err := os.OpenFile(netns, unix.O_PATH, 0)
+	if err != nil {
+		return nil //nolint:nilerr // as above
+	}
+	defer own.Close() //nolint:errcheck // a path
+	err = unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	if errors.Is(err, unix.EINVAL) {
+		return nil // not a mount
+	}
+	if err != nil {
+		return err
+	}
+	// The file that the pin was on is still there, without it.
+	return unix.Mount(fmt.Sprintf("/proc/thread-self/fd/%d", own.Fd()), netns, "", unix.MS_BIND, "")
 }
 
 // Serve works until done is closed.

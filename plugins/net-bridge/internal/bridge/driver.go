@@ -66,6 +66,7 @@ type Driver struct {
 	endpoints map[network.EndpointID]*endpoint // guarded by mu; values do not change
 	cursors   map[network.NetworkID]cursor     // guarded by mu
 	linked    map[network.EndpointID]bool      // guarded by mu: those whose link was made
+	suspect   map[string]bool                  // guarded by mu: links that somebody may have changed, by name
 	freed     chan struct{}                    // guarded by mu: closed when an endpoint is gone
 }
 
@@ -77,7 +78,7 @@ func New(log hclog.Logger, version string) *Driver {
 		log: log, version: version, ready: make(chan struct{}), freed: make(chan struct{}),
 		health: newHealth(), work: newWork(),
 		networks: map[network.NetworkID]*netState{}, endpoints: map[network.EndpointID]*endpoint{},
-		cursors: map[network.NetworkID]cursor{}, linked: map[network.EndpointID]bool{},
+		cursors: map[network.NetworkID]cursor{}, linked: map[network.EndpointID]bool{}, suspect: map[string]bool{},
 	}
 }
 

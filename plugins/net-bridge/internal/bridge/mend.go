@@ -26,6 +26,7 @@ func (d *Driver) watchLinks(ctx context.Context) {
 			}
 			// What was missed meanwhile is looked for.
 			d.log.Warn("changes to links were missed", "err", err)
+			d.suspectAll()
 			if !pause(ctx, checkEvery) {
 				return
 			}
@@ -50,10 +51,20 @@ func (d *Driver) watchLinks(ctx context.Context) {
 	}
 }
 
-// unwanted says whether a change is one that nobody but a stranger makes.
+// unwanted says whether a change is one that nobody but a stranger makes, and
+// keeps in mind of what. The kernel tells late: it may be of a link's making.
 func (d *Driver) unwanted(c link.Change) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if !d.amiss(c) {
+		return false
+	}
+	d.suspect[c.Name] = true
+	return true
+}
+
+// amiss is called with mu held.
+func (d *Driver) amiss(c link.Change) bool {
 	for _, n := range d.networks {
 		if n.Bridge == c.Name {
 			return c.Gone || !c.Up
@@ -67,17 +78,42 @@ func (d *Driver) unwanted(c link.Change) bool {
 	return false
 }
 
-// mend makes bridges and links what the records say.
-func (d *Driver) mend(ctx context.Context) error {
-	mended, err := d.mendBridges()
-	have, listErr := d.links.Ports()
-	if listErr != nil {
-		return errors.Join(err, listErr)
+func (d *Driver) suspectAll() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, n := range d.networks {
+		d.suspect[n.Bridge] = true
 	}
+	for id := range d.linked {
+		if e := d.endpoints[id]; e != nil {
+			d.suspect[e.Host] = true
+		}
+	}
+}
+
+// suspects hands over the names of links to look at. A bridge that was deleted
+// has let go of its links, which the kernel tells too.
+func (d *Driver) suspects() map[string]bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.suspect
+	d.suspect = map[string]bool{}
+	return s
+}
+
+// mend makes the bridges and links that are suspected what the records say.
+func (d *Driver) mend(ctx context.Context) error {
+	suspects := d.suspects()
+	mended, err := d.mendBridges(suspects)
 	errs := []error{err}
 	for _, id := range d.linkedIDs() {
 		e, n, err := d.endpoint(id)
-		if err != nil { // it has left
+		if err != nil || !suspects[e.Host] { // it has left, or is well
+			continue
+		}
+		have, err := d.links.Ports(e.Host, n.Bridge)
+		if err != nil {
+			errs = append(errs, err)
 			continue
 		}
 		if p, ok := have[e.Host]; ok && p.Up && p.Master == have[n.Bridge].Index {
@@ -98,18 +134,22 @@ func (d *Driver) mend(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func (d *Driver) mendBridges() (mended []string, err error) {
+func (d *Driver) mendBridges(suspects map[string]bool) (mended []string, err error) {
 	d.networking.Lock()
 	defer d.networking.Unlock()
-	have, err := d.links.Ports()
-	if err != nil {
-		return nil, err
-	}
 	d.mu.Lock()
 	networks := maps.Clone(d.networks)
 	d.mu.Unlock()
 	var errs []error
 	for id, n := range networks {
+		if !suspects[n.Bridge] {
+			continue
+		}
+		have, err := d.links.Ports(n.Bridge)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
 		if have[n.Bridge].Up {
 			continue
 		}

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 
@@ -15,15 +16,18 @@ type Port struct {
 	Up            bool
 }
 
-// Ports returns all links of the host by name.
-func (l *Links) Ports() (map[string]Port, error) {
-	all, err := l.host.LinkList()
-	if err != nil {
-		return nil, fmt.Errorf("links: list: %w", err)
-	}
+// Ports returns those links of the host that have the names and exist.
+func (l *Links) Ports(names ...string) (map[string]Port, error) {
 	out := map[string]Port{}
-	for _, k := range all {
-		out[k.Attrs().Name] = port(k)
+	for _, name := range names {
+		k, err := l.host.LinkByName(name)
+		if errors.As(err, &netlink.LinkNotFoundError{}) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("link %s: %w", name, err)
+		}
+		out[name] = port(k)
 	}
 	return out, nil
 }

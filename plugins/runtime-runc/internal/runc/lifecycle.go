@@ -99,6 +99,7 @@ func (s *setup) config(r runtime.CreateRequest) (wire.Config, error) {
 		Linux struct {
 			CgroupsPath              string
 			MaskedPaths              []string
+			Namespaces               []struct{ Type, Path string }
 			UIDMappings, GIDMappings []idMapping
 		}
 		Hooks struct{ Poststart, Poststop []json.RawMessage }
@@ -119,10 +120,16 @@ func (s *setup) config(r runtime.CreateRequest) (wire.Config, error) {
 	}
 	io := wireIO(r.IO)
 	io.UID, io.GID = rootOf(spec.Linux.UIDMappings), rootOf(spec.Linux.GIDMappings)
+	netns := ""
+	for _, n := range spec.Linux.Namespaces {
+		if n.Type == "network" {
+			netns = n.Path
+		}
+	}
 	return wire.Config{
 		Version: wire.Version, ID: string(r.ID), Socket: s.socketPrefix(r.ID), Bundle: r.Bundle,
 		Rootfs: rootfs, Mounts: r.Rootfs, IO: io, Runtime: rt, Cgroup: spec.Linux.CgroupsPath,
-		Masked: spec.Linux.MaskedPaths,
+		NetNS: netns, Masked: spec.Linux.MaskedPaths,
 	}, nil
 }
 
