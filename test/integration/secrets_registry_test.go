@@ -44,8 +44,8 @@ func startGuards(t *testing.T, h *testkit.Host, secrets map[string]string) (cert
 			r.Out.URL.Path = strings.Replace(r.Out.URL.Path, "/broken/", "/library/", 1)
 		},
 	}}
-	ca := newAuthority(t)
-	server, client := ca.write(t, x509.ExtKeyUsageServerAuth), ca.write(t, x509.ExtKeyUsageClientAuth)
+	ca := testkit.NewAuthority(t)
+	server, client := ca.Write(t, x509.ExtKeyUsageServerAuth), ca.Write(t, x509.ExtKeyUsageClientAuth)
 	certs = filepath.Join(h.Dir, "certs.d")
 	for to, from := range map[string]string{"ca.crt": "ca.pem", "client.cert": "cert.pem", "client.key": "key.pem"} {
 		data, err := os.ReadFile(filepath.Join(client, from))
@@ -62,7 +62,7 @@ func startGuards(t *testing.T, h *testkit.Host, secrets map[string]string) (cert
 		t.Fatal(err)
 	}
 	pool := x509.NewCertPool()
-	pool.AddCert(ca.cert)
+	pool.AddCert(ca.Cert)
 	listen := func(addr string, handler http.HandlerFunc, wrap func(net.Listener) net.Listener) {
 		var l net.Listener
 		err := h.Namespace().Do(func() (err error) {

@@ -85,14 +85,14 @@ type secretive struct {
 func TestPlantedSecretsShowNowhere(t *testing.T) {
 	secrets := planted()
 	execs := filepath.Join(t.TempDir(), "execs")
-	server := newAuthority(t).write(t, x509.ExtKeyUsageServerAuth)
+	server := testkit.NewAuthority(t).Write(t, x509.ExtKeyUsageServerAuth)
 	secrets["key of the API"] = keyMaterial(t, server)
 	h := testkit.New(t,
 		// All programs that are executed by the daemon or what it starts, with
 		// arguments and environment, and how each of them ends.
 		testkit.WithTracer("sh", "-c", `ulimit -c unlimited; exec strace -D -f --seccomp-bpf -v -s 1000000 -A -o "$0" -e trace=execve,execveat -e signal=ABRT -- "$@"`, execs),
 		testkit.WithEnv("GOTRACEBACK=crash"), // what fails in Go asks for a core dump
-		testkit.WithArgs(append([]string{"--host", "tcp://127.0.0.1:2376"}, tlsFlags(server)...)...),
+		testkit.WithArgs(append([]string{"--host", "tcp://127.0.0.1:2376"}, testkit.TLSFlags(server)...)...),
 	)
 	certs := startGuards(t, h, secrets)
 	authFile := filepath.Join(h.Dir, "auth.json")

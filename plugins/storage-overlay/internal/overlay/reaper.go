@@ -19,8 +19,9 @@ const (
 	reapSlice = 64
 	// reapBehind is how many snapshots may wait before rests are skipped.
 	reapBehind = 64
-	// quietTime is how long the reaper rests after a snapshot was made.
-	quietTime = 20 * time.Millisecond
+	// quietTime is how long the reaper rests after a snapshot was made: as long
+	// as a container then takes to start.
+	quietTime = 100 * time.Millisecond
 	// retryTime is when a failed deletion is tried again.
 	retryTime = time.Minute
 )
