@@ -143,7 +143,7 @@ race: build ## the integration tests with daemon and drivers built with the race
 		name=$$(basename $$p); cgo=1; race=-race; case $$p in plugins/*) name=strake-$$name;; cmd/strake-shim) cgo=0; race=;; esac; \
 		CGO_ENABLED=$$cgo $(GO) build $$race -trimpath -ldflags '$(LDFLAGS)' -o $(BUILD)/race/$$name ./$$p; \
 	done
-	STRAKE_BIN=$(BUILD)/race GORACE='halt_on_error=1 exitcode=66' $(GO) test -count=1 -race -p 1 -timeout 60m ./test/integration ./test/compat
+	STRAKE_BIN=$(BUILD)/race GORACE='halt_on_error=1 exitcode=66' CGO_ENABLED=1 $(GO) test -count=1 -race -p 1 -timeout 60m ./test/integration ./test/compat
 
 .PHONY: isolation
 isolation: system build ## what containers reach, compared with Debian's docker.io in the same run

@@ -113,7 +113,7 @@ func (x *run) ended(e runtime.Exit) {
 	if x.Unknown = !e.Known; x.Unknown {
 		x.Error = "the exit status is unknown: nobody was there to learn it"
 	}
-	x.Network = NetworkState{}
+	x.Network, x.First = NetworkState{}, false
 }
 
 // releaseRun leaves the network and, meanwhile, records the exit. A container

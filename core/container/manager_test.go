@@ -530,13 +530,21 @@ func TestAStartThatTheDaemonDidNotFinishIsTakenBack(t *testing.T) {
 	if _, _, err := w.run.Create(t.Context(), runtime.CreateRequest{ID: runtime.ContainerID(id)}); err != nil {
 		t.Fatal(err)
 	}
-	w.rewrite(t, id, func(run map[string]any) { run["Status"] = "running" })
+	for first, want := range map[bool]apicontainer.ContainerState{false: apicontainer.StateExited, true: apicontainer.StateCreated} {
+		w.rewrite(t, id, func(run map[string]any) { run["Status"], run["First"] = "running", first })
+		w.boot(t)
+		s := w.state(t, id)
+		if s.Status != want || s.ExitCode != 128 || s.Error == "" || first != (s.StartedAt == "0001-01-01T00:00:00Z") {
+			t.Errorf("the first start: %v: %+v", first, s)
+		}
+		if w.run.Known(id) {
+			t.Error("the process is left")
+		}
+		w.shut(t)
+		if _, _, err := w.run.Create(t.Context(), runtime.CreateRequest{ID: runtime.ContainerID(id)}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	w.boot(t)
-	if s := w.state(t, id); s.Status != apicontainer.StateExited || s.ExitCode != 128 || s.Error == "" {
-		t.Errorf("%+v", s)
-	}
-	if w.run.Known(id) {
-		t.Error("the process is left")
-	}
 	w.start(t, id)
 }

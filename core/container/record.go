@@ -56,6 +56,9 @@ type run struct {
 	Unknown               bool `json:",omitempty"`
 	StartedAt, FinishedAt time.Time
 	RestartCount          int
+	// First: none was before it. It is on disk only while the daemon has not
+	// seen the process run, and false in memory.
+	First bool `json:",omitempty"`
 	// Stopped by hand: restart policies respect it.
 	Stopped bool
 	// Boot is the kernel's boot in which the status was written: after

@@ -157,7 +157,7 @@ func (m *Manager) reclaim(ctx context.Context, u *unit) error {
 		return m.undoStart(ctx, u)
 	}
 	u.change(func(r *record) {
-		r.Run.Pid = st.Pid
+		r.Run.Pid, r.Run.First = st.Pid, false
 		if !st.StartedAt.IsZero() {
 			r.Run.StartedAt = st.StartedAt.UTC()
 		}
@@ -210,13 +210,21 @@ func (m *Manager) settleLost(ctx context.Context, u *unit, e runtime.Exit) {
 }
 
 // undoStart takes back a start that the former daemon did not finish: its
-// client never had an answer.
+// client never had an answer. As after one that failed, a container that never
+// ran is "created" again.
 func (m *Manager) undoStart(ctx context.Context, u *unit) error {
 	m.releaseRun(ctx, u.get(), true)
 	m.ensureEnded(u)
-	r, err := m.move(u, opExit, func(x *run) {
+	op := opExit
+	if u.get().Run.First {
+		op = opUnstart
+	}
+	r, err := m.move(u, op, func(x *run) {
 		x.Pid, x.ExitCode, x.Error = 0, codeUnknown, "the daemon ended while the container was being started"
-		x.Network = NetworkState{}
+		x.Network, x.First = NetworkState{}, false
+		if op == opUnstart {
+			x.StartedAt = time.Time{}
+		}
 	})
 	if err != nil {
 		return err

@@ -146,6 +146,7 @@ func (m *Manager) launch(ctx context.Context, u *unit, r record, undone *undo) e
 	}
 	u.setStarting(&made.Handle)
 	defer u.setStarting(nil)
+	m.connectPending(ctx, u, rt)
 	return m.run(ctx, u, rt, made)
 }
 
@@ -199,18 +200,17 @@ func (m *Manager) clearStale(ctx context.Context, u *unit, r record) error {
 	return nil
 }
 
-// run connects who waits for the process and lets it go. Its record is made
-// durable meanwhile: should the daemon die in between, the handle in it leads to
-// the truth.
+// run lets the process go. Its record is made durable meanwhile: should the
+// daemon die in between, the handle in it leads to the truth.
 func (m *Manager) run(ctx context.Context, u *unit, rt runtime.Driver, made run) error {
 	intended := u.get()
+	intended.Run.First = intended.Run.Status == container.StateCreated
 	intended.Run.Status, intended.Run.Boot = container.StateRunning, m.boot
 	intended.Run.Handle, intended.Run.Network, intended.Run.IDs = made.Handle, made.Network, made.IDs
 	intended.Run.StartedAt = time.Now().UTC()
 	intended.Run.ExitCode, intended.Run.Error, intended.Run.OOMKilled, intended.Run.Unknown = 0, "", false, false
 	saved := make(chan error, 1)
 	go func() { saved <- m.save(intended) }()
-	m.connectPending(ctx, u, rt)
 	sctx, end := trace.Start(ctx, "start process")
 	st, err := rt.Start(sctx, runtime.ContainerID(u.id))
 	end(err)
@@ -223,7 +223,7 @@ func (m *Manager) run(ctx context.Context, u *unit, rt runtime.Driver, made run)
 	}
 	r, err := m.move(u, opStart, func(x *run) {
 		*x = intended.Run
-		x.Pid = st.Pid
+		x.Pid, x.First = st.Pid, false
 		if !st.StartedAt.IsZero() {
 			x.StartedAt = st.StartedAt.UTC()
 		}

@@ -23,6 +23,7 @@ type operation string
 const (
 	opStart       operation = "start"        // its process runs
 	opStartFailed operation = "start failed" // it does not
+	opUnstart     operation = "unstart"      // its first start was not finished
 	opExit        operation = "exit"         // its process ended, for good
 	opExitRestart operation = "restart"      // its process ended and will be started again
 	opRetry       operation = "retry"        // a restart failed and will be tried again
@@ -46,7 +47,7 @@ const (
 // operations lists all of them.
 func operations() []operation {
 	return []operation{
-		opStart, opStartFailed, opExit, opExitRestart, opRetry, opGiveUp, opPause, opUnpause, opRemove, opRemoveFail,
+		opStart, opStartFailed, opUnstart, opExit, opExitRestart, opRetry, opGiveUp, opPause, opUnpause, opRemove, opRemoveFail,
 		opStop, opKill, opExec, opResize, opTop, opUpdate, opRename, opAttach, opRestart,
 	}
 }
@@ -107,6 +108,9 @@ func transitions() map[operation]map[status]transition {
 			created: to(created), exited: to(exited), restarting: to(exited),
 			running: impossible, paused: impossible, removing: impossible, dead: impossible,
 		},
+		opUnstart: with(stopped(impossible), map[status]transition{
+			running: to(created), paused: impossible, restarting: impossible,
+		}),
 		opExit: with(stopped(impossible), map[status]transition{
 			running: to(exited), paused: to(exited), restarting: impossible,
 		}),

@@ -82,6 +82,9 @@ type Config struct {
 	Cgroup string `json:"cgroup,omitempty"`
 	// NetNS is the path of the spec's network namespace, where it is pinned.
 	NetNS string `json:"netns,omitempty"`
+	// Writable are the paths that the OCI runtime and the container are to
+	// write to; all else of the host is read-only to them. Empty: nothing is.
+	Writable []string `json:"writable,omitempty"`
 	// Masked are the spec's maskedPaths.
 	Masked []string `json:"masked,omitempty"`
 }

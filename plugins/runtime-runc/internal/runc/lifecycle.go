@@ -102,7 +102,8 @@ func (s *setup) config(r runtime.CreateRequest) (wire.Config, error) {
 			Namespaces               []struct{ Type, Path string }
 			UIDMappings, GIDMappings []idMapping
 		}
-		Hooks struct{ Poststart, Poststop []json.RawMessage }
+		Mounts []specMount
+		Hooks  struct{ Prestart, CreateRuntime, CreateContainer, Poststart, Poststop []json.RawMessage }
 	}
 	if err := wire.Load(filepath.Join(r.Bundle, "config.json"), &spec); err != nil {
 		return wire.Config{}, fmt.Errorf("bundle: %w: %w", err, errdefs.ErrInvalidArgument)
@@ -126,11 +127,15 @@ func (s *setup) config(r runtime.CreateRequest) (wire.Config, error) {
 			netns = n.Path
 		}
 	}
-	return wire.Config{
+	conf := wire.Config{
 		Version: wire.Version, ID: string(r.ID), Socket: s.socketPrefix(r.ID), Bundle: r.Bundle,
 		Rootfs: rootfs, Mounts: r.Rootfs, IO: io, Runtime: rt, Cgroup: spec.Linux.CgroupsPath,
 		NetNS: netns, Masked: spec.Linux.MaskedPaths,
-	}, nil
+	}
+	if hooks := len(spec.Hooks.Prestart) + len(spec.Hooks.CreateRuntime) + len(spec.Hooks.CreateContainer); hooks == 0 {
+		conf.Writable = writable(spec.Mounts, rootfs, rt.Root, s.dir)
+	}
+	return conf, nil
 }
 
 // idMapping is one of linux.uidMappings or linux.gidMappings.
