@@ -19,6 +19,7 @@ import (
 	"github.com/containerd/errdefs"
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 
 	"github.com/strakehq/strake/sdk/mishap"
 )
@@ -29,14 +30,16 @@ type Migration func(tx *Tx) error
 
 // Store is an open file. It is safe for concurrent use.
 type Store struct {
-	db   *bolt.DB
-	boot string
+	db      *bolt.DB
+	boot    string
+	reserve reserve
 }
 
 // Tx is a transaction over all tables.
 type Tx struct {
-	tx    *bolt.Tx
-	trail mishap.Trail
+	tx      *bolt.Tx
+	trail   mishap.Trail
+	deletes bool
 }
 
 var metaBucket = []byte("meta")
@@ -56,7 +59,7 @@ func Open(path string, migrations []Migration) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store %s: open: %w", path, err)
 	}
-	s := &Store{db: db, boot: bootID()}
+	s := &Store{db: db, boot: bootID(), reserve: reserve{path: path + ".reserve"}}
 	if err := s.Update(func(tx *Tx) error { return migrate(tx, migrations) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", path, err), db.Close())
 	}
@@ -94,19 +97,29 @@ func (s *Store) Close() error { return s.db.Close() }
 func (s *Store) BootID() string { return s.boot }
 
 // Update runs f in a write transaction, durable when Update returns nil. When f
-// fails, nothing is changed.
+// fails, nothing is changed. On a full disk, an f that deletes records is run
+// once more, with space that is kept for that.
 func (s *Store) Update(f func(*Tx) error) error {
-	var trail mishap.Trail
-	err := s.db.Update(func(tx *bolt.Tx) error {
-		t := &Tx{tx: tx}
-		err := f(t)
-		trail = t.trail
-		return err
-	})
+	deletes, err := s.update(f)
+	if deletes && errors.Is(err, unix.ENOSPC) && s.reserve.spend() {
+		_, err = s.update(f)
+	}
 	if err == nil {
-		trail.Committed()
+		s.reserve.fill()
 	}
 	return err
+}
+
+func (s *Store) update(f func(*Tx) error) (deletes bool, err error) {
+	t := &Tx{}
+	err = s.db.Update(func(tx *bolt.Tx) error {
+		t.tx = tx
+		return f(t)
+	})
+	if err == nil {
+		t.trail.Committed()
+	}
+	return t.deletes, err
 }
 
 // View runs f in a read transaction.
@@ -154,6 +167,7 @@ func (t Table[T]) Get(tx *Tx, key string) (v T, err error) {
 // Delete removes a record; one that is gone is no error.
 func (t Table[T]) Delete(tx *Tx, key string) error {
 	if b := tx.tx.Bucket(t.name); b != nil {
+		tx.deletes = true
 		tx.trail.Touch(string(t.name))
 		return b.Delete([]byte(key))
 	}
