@@ -45,8 +45,17 @@ func (d *Driver) watchLinks(ctx context.Context) {
 		if !pause(ctx, settleTime) {
 			return
 		}
-		if err := d.mend(ctx); err != nil {
-			d.log.Error("links cannot all be repaired", "err", err)
+		err := d.mend(ctx)
+		if err == nil {
+			continue
+		}
+		d.log.Error("links cannot all be repaired", "err", err)
+		if !pause(ctx, checkEvery) {
+			return
+		}
+		select {
+		case changed <- struct{}{}: // once more
+		default:
 		}
 	}
 }
@@ -101,9 +110,17 @@ func (d *Driver) suspects() map[string]bool {
 	return s
 }
 
-// mend makes the bridges and links that are suspected what the records say.
-func (d *Driver) mend(ctx context.Context) error {
+// mend makes the bridges and links that are suspected what the records say. When
+// it fails they stay suspected.
+func (d *Driver) mend(ctx context.Context) (err error) {
 	suspects := d.suspects()
+	defer func() {
+		if err != nil {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			maps.Copy(d.suspect, suspects)
+		}
+	}()
 	mended, err := d.mendBridges(suspects)
 	errs := []error{err}
 	for _, id := range d.linkedIDs() {
