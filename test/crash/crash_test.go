@@ -78,6 +78,7 @@ func TestACrashAtAPointLosesNothing(t *testing.T) {
 	for n, s := range []strike{
 		{point: "store.containers.after", hit: 4},
 		{point: mishap.BridgeRules, hit: 2},
+		{point: mishap.BridgeLink, hit: 2},
 		{point: mishap.ShimExit, hit: 2},
 		{point: mishap.ShimNamed, hit: 1, with: []string{"runtime"}},
 		{point: mishap.SnapshotNamed, hit: 5, with: []string{"daemon"}},

@@ -131,17 +131,19 @@ func (l *Links) addPair(v Veth, ns netns.NsHandle, inside *netlink.Handle, bridg
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := l.host.LinkSetAlias(pair, l.alias+v.Tag); err != nil {
-		return nil, nil, errors.Join(err, l.host.LinkDel(pair))
-	}
 	if peer, err = inside.LinkByName(v.IfName); err != nil {
 		return nil, nil, errors.Join(err, l.host.LinkDel(pair))
 	}
 	return pair, peer, nil
 }
 
-// setHost joins the host's end to the bridge.
+// setHost names the owner of the host's end and joins it to the bridge.
 func (l *Links) setHost(v Veth, host netlink.Link, bridge int) error {
+	if alias := l.alias + v.Tag; host.Attrs().Alias != alias {
+		if err := l.host.LinkSetAlias(host, alias); err != nil {
+			return fmt.Errorf("set alias: %w", err)
+		}
+	}
 	if host.Attrs().MasterIndex != bridge {
 		if err := l.host.LinkSetMasterByIndex(host, bridge); err != nil {
 			return fmt.Errorf("join bridge %s: %w", v.Bridge, err)
