@@ -122,10 +122,17 @@ func drivers(t *testing.T, h *testkit.Host) map[string]int {
 	return pids
 }
 
+// kill returns when the process is gone: a call that it still took might be done
+// or not, and is not repeated.
 func kill(t *testing.T, pid int) {
 	t.Helper()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatalf("kill driver %d: %v", pid, err)
+	}
+	for until := time.Now().Add(10 * time.Second); testkit.Alive(pid); time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("driver %d is not gone", pid)
+		}
 	}
 }
 
