@@ -145,13 +145,34 @@ func (m *Manager) Start(ctx context.Context) error {
 // and attachments stay.
 func (m *Manager) Close() error { return m.pins.close() }
 
-// undoUnfinished detaches what has no record of being done.
+// undoUnfinished takes back what has no record of being done.
 func (m *Manager) undoUnfinished(ctx context.Context) error {
 	var errs []error
 	for _, a := range m.allAttachments() {
 		if !a.Done {
 			errs = append(errs, m.Detach(ctx, a.ID))
+			continue
 		}
+		errs = append(errs, m.unjoin(ctx, *a))
+	}
+	return errors.Join(errs...)
+}
+
+// unjoin takes a container that runs on out of networks that a killed daemon was
+// having it join: they are on record, and nobody was told.
+func (m *Manager) unjoin(ctx context.Context, a attachment) error {
+	var errs []error
+	rest := slices.DeleteFunc(slices.Clone(a.Endpoints), func(e endpoint) bool {
+		if e.builtin() || e.Made.Endpoint != "" {
+			return false
+		}
+		err := m.leave(ctx, &e)
+		errs = append(errs, err)
+		return err == nil
+	})
+	if len(rest) < len(a.Endpoints) {
+		a.Endpoints = rest
+		errs = append(errs, m.note(a))
 	}
 	return errors.Join(errs...)
 }

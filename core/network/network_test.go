@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/strakehq/strake/core/container"
+	sdk "github.com/strakehq/strake/sdk/network"
 )
 
 func TestAContainerOnTheDefaultNetworkIsReachedOnItsPort(t *testing.T) {
@@ -454,5 +455,39 @@ func TestARelaunchedDriverIsNotHandedWhatWasLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.nothingLeft()
+	})
+}
+
+// A daemon is killed when the driver has made the endpoint of one more network,
+// and before it has written that down.
+func TestAJoinThatTheDaemonDidNotFinishIsTakenBack(t *testing.T) {
+	isolated(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		q, s := r.attachToOneOfTwo()
+		if _, err := r.Join(ctx, q, "two", nil); err != nil {
+			t.Fatal(err)
+		}
+		a, _ := r.attachment(id("a"))
+		half := *a
+		half.State, half.Endpoints = s, slices.Clone(a.Endpoints)
+		for i, e := range half.Endpoints {
+			if e.Network == "two" {
+				half.Endpoints[i].Made = sdk.Attachment{}
+			}
+		}
+		if err := r.files.write(&half); err != nil {
+			t.Fatal(err)
+		}
+		r.restart()
+		if got, err := r.Recover(ctx, id("a")); err != nil || len(got.Endpoints) != 1 || got.Endpoints["one"] == nil {
+			t.Errorf("recover: %+v, %v", got, err)
+		}
+		if made, err := r.driver.Driver().List(ctx); err != nil || len(made) != 1 {
+			t.Errorf("the driver has %v, %v, want one endpoint", made, err)
+		}
+		answers(t, "127.0.0.1:8080", "a")
+		if got, err := r.Join(ctx, q, "two", nil); err != nil || got.Endpoints["two"] == nil {
+			t.Errorf("join again: %+v, %v", got, err)
+		}
 	})
 }
