@@ -80,8 +80,10 @@ func (c *Container) create() error {
 	if err := c.mounts.Do(c.checkLinks); err != nil {
 		return err
 	}
-	if err := c.mounts.Do(func() error { return mountns.Guard(c.conf.Writable) }); err != nil {
-		return internal(fmt.Errorf("make the host read-only to the runtime: %w", err))
+	if len(c.conf.Writable) > 0 {
+		if err := c.mounts.Do(func() error { return mountns.Guard(c.conf.Writable) }); err != nil {
+			return internal(fmt.Errorf("make the host read-only to the runtime: %w", err))
+		}
 	}
 	p := newProcess("", c.dir)
 	streams, err := stdio.New(stdio.Options{Dir: c.dir, IO: c.conf.IO, Console: c.socket(), StdinClosed: c.stdinClosed(p)})

@@ -11,12 +11,8 @@ import (
 
 // Guard makes all mounts of the calling thread's namespace read-only but for what
 // is at and below the writable paths, which keeps its own state. A path that does
-// not exist is none. With no paths it does nothing, and so it does on kernels
-// before 5.12, which cannot.
+// not exist is none. It does nothing on kernels before 5.12, which cannot.
 func Guard(writable []string) (err error) {
-	if len(writable) == 0 {
-		return nil
-	}
 	writable = outermost(writable)
 	trees := make([]int, 0, len(writable))
 	defer func() {

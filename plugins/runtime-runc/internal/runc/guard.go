@@ -20,12 +20,12 @@ func (m specMount) binds() bool {
 // into what another binds; else empty. Whoever else has the latter may make a link
 // of a directory on the way while the runtime makes the place for the former, and
 // runc before 1.1.14 makes it wherever the link leads (CVE-2024-45310). With the
-// rest of the host read-only it cannot.
-func writable(mounts []specMount, runtimes ...string) []string {
+// rest of the host read-only it cannot. own are paths of the runtime and the shim.
+func writable(mounts []specMount, own ...string) []string {
 	if !slices.ContainsFunc(mounts, func(m specMount) bool { return goesInto(m, mounts) }) {
 		return nil
 	}
-	paths := append([]string{"/proc", "/sys/fs/cgroup"}, runtimes...)
+	paths := append([]string{"/proc", "/sys/fs/cgroup"}, own...)
 	for _, m := range mounts {
 		if !m.binds() {
 			continue
