@@ -26,14 +26,11 @@ func (d *Driver) watchLinks(ctx context.Context) {
 			}
 			// What was missed meanwhile is looked for.
 			d.log.Warn("changes to links were missed", "err", err)
-			d.suspectAll()
 			if !pause(ctx, checkEvery) {
 				return
 			}
-			select {
-			case changed <- struct{}{}:
-			default:
-			}
+			d.suspectAll()
+			wake(changed)
 		}
 	})
 	for {
@@ -53,15 +50,22 @@ func (d *Driver) watchLinks(ctx context.Context) {
 		if !pause(ctx, checkEvery) {
 			return
 		}
-		select {
-		case changed <- struct{}{}: // once more
-		default:
-		}
+		wake(changed) // once more
+	}
+}
+
+// wake signals without waiting: a signal that nobody has taken yet stands for all
+// that follow.
+func wake(changed chan<- struct{}) {
+	select {
+	case changed <- struct{}{}:
+	default:
 	}
 }
 
 // unwanted says whether a change is one that nobody but a stranger makes, and
-// keeps in mind of what. The kernel tells late: it may be of a link's making.
+// keeps in mind of what. The kernel tells late: it may be of a link's making. Of a
+// bridge that was deleted it tells for each link that the bridge let go, too.
 func (d *Driver) unwanted(c link.Change) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -100,8 +104,7 @@ func (d *Driver) suspectAll() {
 	}
 }
 
-// suspects hands over the names of links to look at. A bridge that was deleted
-// has let go of its links, which the kernel tells too.
+// suspects hands over the names of links to look at.
 func (d *Driver) suspects() map[string]bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
