@@ -72,12 +72,11 @@ func (m *Manager) settle(ctx context.Context, u *unit, e runtime.Exit) {
 	r.Run.Status = is
 	r.Run.ended(e)
 	erased := make(chan error, 1)
-	go func() {
-		if gone {
-			erased <- m.erase(u)
-		}
-		close(erased)
-	}()
+	if gone {
+		go func() { erased <- m.erase(u) }()
+	} else {
+		erased <- nil
+	}
 	recorded := m.releaseRun(ctx, r, gone)
 	if err := <-erased; err != nil {
 		m.log.Warn("automatic removal is tried again", "container", short(r.ID), "err", err)

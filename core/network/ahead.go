@@ -2,7 +2,6 @@ package network
 
 import (
 	"os"
-	"runtime"
 	"sync"
 	"time"
 )
@@ -39,23 +38,19 @@ func (a *ahead) take() *os.File {
 // fill makes a namespace. What fails here fails with its error when a container
 // needs one.
 func (a *ahead) fill() {
-	made := make(chan *os.File)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		if unshareNetNS() != nil {
-			made <- nil
-			return
+	var ns *os.File
+	err := onThread(func() (err error) {
+		if err = unshareNetNS(); err == nil {
+			ns, err = os.Open(ownNetNS)
 		}
-		f, err := os.Open(ownNetNS)
-		if err != nil {
-			f = nil
-		}
-		made <- f
-	}()
-	ns := <-made
+		return err
+	})
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.making = false
+	if err != nil {
+		return
+	}
 	if a.closed {
 		discard(ns)
 		return

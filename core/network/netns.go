@@ -87,16 +87,21 @@ func (p *pins) fill(path string, ids *user.IdentityMapping) error {
 			return errors.Join(pin(ready, path), ready.Close())
 		}
 	}
+	return onThread(func() error {
+		if ids != nil {
+			return newOwnedNetNS(path, *ids)
+		}
+		return newNetNS(path)
+	})
+}
+
+// onThread runs f on a thread of its own, which ends with it and with whatever
+// namespace it is in by then.
+func onThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		// The thread is of the new namespace from now on. It is never
-		// unlocked, so that it ends with the goroutine.
-		runtime.LockOSThread()
-		if ids != nil {
-			done <- newOwnedNetNS(path, *ids)
-			return
-		}
-		done <- newNetNS(path)
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		done <- f()
 	}()
 	return <-done
 }
