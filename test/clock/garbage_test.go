@@ -95,7 +95,7 @@ func layers(t *testing.T, h *testkit.Host, repository string) (bytes int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	img, err := remote.Image(ref, remote.WithTransport(&http.Transport{DisableKeepAlives: true, DialContext: h.Namespace().DialContext}))
+	img, err := remote.Image(ref, remote.WithTransport(h.HTTP().Transport))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func newWorld(t *testing.T, opts ...testkit.Option) *world {
 
 func (w *world) pushImages() {
 	w.t.Helper()
-	tr := &http.Transport{DisableKeepAlives: true, DialContext: w.h.Namespace().DialContext}
+	tr := w.h.HTTP().Transport
 	base := layer(w.t, "etc/common", "shared by all")
 	for i := range shared {
 		img := mutate.MediaType(emptyImage(w.t), types.OCIManifestSchema1)
