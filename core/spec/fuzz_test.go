@@ -1,6 +1,10 @@
 package spec
 
-import "testing"
+import (
+	"strconv"
+	"strings"
+	"testing"
+)
 
 // FuzzResolveUser reads /etc/passwd and /etc/group of an image.
 func FuzzResolveUser(f *testing.F) {
@@ -8,6 +12,7 @@ func FuzzResolveUser(f *testing.F) {
 	f.Add("www", "audio", []byte(passwd), []byte(group))
 	f.Add("33:audio", "29", []byte(passwd), []byte(group))
 	f.Add("-1:4294967295", "", []byte("x:x:-1:-1:::\n"), []byte("x:x:99999999999:\n"))
+	f.Add("web", "g", []byte("web:x:4294967296:99999999999999999999::/:\n"), []byte("g:x:4294967296:web\n"))
 	f.Add("a:b:c", "::", []byte(":::::::"), []byte("\x00\n#\n"))
 	f.Fuzz(func(t *testing.T, name, add string, passwd, group []byte) {
 		var more []string
@@ -24,5 +29,26 @@ func FuzzResolveUser(f *testing.F) {
 				t.Errorf("user %q became id %d", name, id)
 			}
 		}
+		if u.UID == 0 && !rootIn(name, passwd) {
+			t.Errorf("user %q became root", name)
+		}
 	})
+}
+
+// rootIn says whether a user may be root: nobody is named, or 0, or one whose
+// line has 0 for an id.
+func rootIn(name string, passwd []byte) bool {
+	name, _, _ = strings.Cut(name, ":")
+	if n, err := strconv.Atoi(name); name == "" || err == nil && n == 0 {
+		return true
+	}
+	for line := range strings.Lines(string(passwd)) {
+		f := strings.Split(strings.TrimSpace(line), ":")
+		if len(f) > 2 && (f[0] == name || f[2] == name) {
+			if n, err := strconv.ParseUint(f[2], 10, 64); err == nil && n == 0 {
+				return true
+			}
+		}
+	}
+	return false
 }

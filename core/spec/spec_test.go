@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -253,6 +254,36 @@ func TestUsers(t *testing.T) {
 	}
 	if !spec.NumericUser("1:2", []string{"3"}) || spec.NumericUser("1", nil) || spec.NumericUser("1:a", nil) {
 		t.Error("which users need no files")
+	}
+}
+
+// What is no id in an image's files, or in the name of the user, must not become
+// root, as it does where numbers beyond the range are cut or read as 0.
+func TestNoUserBecomesRootByANumberThatIsNone(t *testing.T) {
+	for _, n := range []string{"99999999999999999999", "9223372036854775808", "4294967296", "2147483648", "-1", "+0x", "abc", "", "1 0"} {
+		accounts := []byte(n + ":x:0:0::/:/bin/sh\nuid:x:" + n + ":5::/:/bin/sh\ngid:x:33:" + n + "::/:/bin/sh\nshort\n")
+		groups := []byte(n + ":x:0:\ngroup:x:" + n + ":gid,uid,member\nshort\n")
+		users := []string{"uid", "gid", "1:group", "short", "1:short"}
+		if _, err := strconv.ParseInt(n, 10, 64); err == nil || len(n) == 20 {
+			users = append(users, n, "1:"+n)
+		}
+		for _, name := range users {
+			if got, err := spec.ResolveUser(name, nil, accounts, groups); !errdefs.IsInvalidArgument(err) {
+				t.Errorf("%q with %q: %+v, %v", name, n, got, err)
+			}
+		}
+		for _, add := range users[2:] {
+			if got, err := spec.ResolveUser("1:1", []string{strings.TrimPrefix(add, "1:")}, accounts, groups); !errdefs.IsInvalidArgument(err) {
+				t.Errorf("group %q with %q: %+v, %v", add, n, got, err)
+			}
+		}
+		got, err := spec.ResolveUser("member", nil, []byte("member:x:7:8::/:/bin/sh\n"), groups)
+		if want := (specs.User{UID: 7, GID: 8, AdditionalGids: []uint32{8}}); err != nil || !cmp.Equal(got, want) {
+			t.Errorf("member of a group of id %q: %+v, %v", n, got, err)
+		}
+	}
+	if got, err := spec.ResolveUser("2147483647:2147483647", nil, nil, nil); err != nil || got.UID != 1<<31-1 {
+		t.Errorf("the greatest id: %+v, %v", got, err)
 	}
 }
 

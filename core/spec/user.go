@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,9 +15,10 @@ import (
 
 // ResolveUser turns user[:group], by names or numbers, into ids. passwd and
 // group are the contents of the image's files; nil when it has none. Root's
-// and everybody's supplementary groups are looked up too. Unknown names are
-// ErrInvalidArgument.
+// and everybody's supplementary groups are looked up too. Unknown names, and
+// numbers that are no ids, are ErrInvalidArgument.
 func ResolveUser(name string, groupAdd []string, passwd, group []byte) (specs.User, error) {
+	passwd, group = sound(passwd, 2, 3), sound(group, 2)
 	u, err := user.GetExecUser(name, nil, reader(passwd), reader(group))
 	if err != nil {
 		return specs.User{}, fmt.Errorf("user %q: %w: %w", name, err, errdefs.ErrInvalidArgument)
@@ -40,11 +42,33 @@ func NumericUser(name string, groupAdd []string) bool {
 		return false
 	}
 	for _, n := range append([]string{u, g}, groupAdd...) {
-		if _, err := strconv.ParseUint(n, 10, 31); err != nil {
+		if !isID(n) {
 			return false
 		}
 	}
 	return true
+}
+
+// sound leaves out the lines of an accounts file of which a field that has to be
+// an id is none, as the C library does: the parser would read it as 0, which is
+// root, or as a number that no id can be.
+func sound(file []byte, ids ...int) []byte {
+	if file == nil {
+		return nil
+	}
+	out := make([]byte, 0, len(file))
+	for line := range bytes.Lines(file) {
+		fields := bytes.Split(bytes.TrimSpace(line), []byte(":"))
+		if !slices.ContainsFunc(ids, func(i int) bool { return i >= len(fields) || !isID(string(fields[i])) }) {
+			out = append(out, line...)
+		}
+	}
+	return out
+}
+
+func isID(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 31)
+	return err == nil
 }
 
 // reader avoids a typed nil, which the parser would read from.
