@@ -59,7 +59,7 @@ func environment(host []string) []string {
 	pass := []string{
 		"PATH", "HOME", "TMPDIR", "TZ", "LANG", "LC_ALL", "XDG_RUNTIME_DIR", "DOCKER_CONFIG",
 		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
-		"SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG", "GOTRACEBACK", "GOMEMLIMIT", "GOGC", "GOCOVERDIR",
+		"SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG", "GOTRACEBACK", "GOMEMLIMIT", "GOGC", "GOCOVERDIR", "GORACE",
 	}
 	var env []string
 	for _, kv := range host {

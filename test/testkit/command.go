@@ -65,7 +65,7 @@ func (h *Host) must(name string, args []string, r Result) string {
 func (h *Host) Command(program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(program, args...)
 	cmd.Env = append(os.Environ(), "DOCKER_HOST=unix://"+h.Socket, "STRAKE_HOST=unix://"+h.Socket,
-		"DOCKER_CONFIG="+h.Dir+"/cli", "HOME="+h.Dir, "DOCKER_CLI_HINTS=false", "LC_ALL=C")
+		"DOCKER_CONFIG="+h.Dir+"/cli", "HOME="+h.Dir, "DOCKER_CLI_HINTS=false", "LC_ALL=C", h.goRace())
 	return cmd
 }
 

@@ -138,6 +138,7 @@ func New(tb testing.TB, opts ...Option) *Host {
 	for _, o := range opts {
 		o(h)
 	}
+	tb.Cleanup(h.checkRaces) // after the last program, before directories go
 	h.ns = NewNamespace(tb)
 	if h.subordinate {
 		h.provideIDs()
@@ -194,7 +195,7 @@ func (h *Host) TryStart() error {
 	line := append(h.under[:len(h.under):len(h.under)], h.straked, "--config", filepath.Join(h.Dir, "config.toml"), "--host", "unix://"+h.Socket)
 	line = append(line, h.args...)
 	cmd := exec.Command(line[0], line[1:]...)
-	cmd.Env = append(os.Environ(), h.env...)
+	cmd.Env = append(append(os.Environ(), h.goRace()), h.env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := h.ns.Start(cmd); err != nil {
 		return fmt.Errorf("start straked: %w", err)
@@ -283,6 +284,7 @@ func Alive(pid int) bool {
 func (h *Host) Teardown() {
 	h.tb.Helper()
 	h.Stop()
+	h.checkRaces() // the drivers' logs go
 	r := h.Run(h.Command(h.straked, "--config", filepath.Join(h.Dir, "config.toml"), "--teardown"))
 	if r.Code != 0 {
 		h.tb.Errorf("straked --teardown: %s%s", r.Stdout, r.Stderr)
