@@ -40,6 +40,8 @@ type instance struct {
 type state struct {
 	status string
 	reason string
+	// before is what status and reason were before the process was doubted.
+	before *driver.Health
 	// proc is the process that calls go to; nil while there is none.
 	proc *process
 	// hopeless says that waiting is of no use: the last launches failed.

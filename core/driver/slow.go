@@ -69,7 +69,7 @@ func (in *instance) late(p *process, pol policy, began time.Time) {
 	reason := p.duty.late(pol, began)
 	in.set(func(s *state) {
 		if s.proc == p {
-			s.status, s.reason = hung, reason
+			s.status, s.reason, s.before = hung, reason, nil
 		}
 	})
 }

@@ -19,7 +19,8 @@ type timing struct {
 	wait       time.Duration // of a call, for a driver that is being launched
 	probeEvery time.Duration // between looks whether a process answers
 	logEvery   time.Duration // between looks at the size of the log
-	probe      time.Duration // until a process that does not answer hangs
+	doubt      time.Duration // until a process that does not answer is said to hang
+	probe      time.Duration // until it is replaced for that
 	shutdown   time.Duration
 	firstDelay time.Duration // before the second relaunch; doubled every time
 	maxDelay   time.Duration
@@ -29,7 +30,8 @@ type timing struct {
 func patience() timing {
 	return timing{
 		launch: 15 * time.Second, configure: 30 * time.Second, recovery: time.Minute,
-		wait: 10 * time.Second, probeEvery: 10 * time.Second, logEvery: time.Second, probe: 5 * time.Second,
+		wait: 10 * time.Second, probeEvery: 10 * time.Second, logEvery: time.Second,
+		doubt: time.Second, probe: 5 * time.Second,
 		shutdown:   3 * time.Second,
 		firstDelay: 100 * time.Millisecond, maxDelay: 30 * time.Second, sound: time.Minute,
 	}
@@ -107,7 +109,7 @@ func (in *instance) start(ctx context.Context, attempt int) (*process, error) {
 		return nil, err
 	}
 	in.set(func(s *state) {
-		s.status, s.reason, s.proc, s.hopeless = string(driver.Ready), "", p, false
+		s.status, s.reason, s.proc, s.hopeless, s.before = string(driver.Ready), "", p, false, nil
 	})
 	in.log.Debug("driver is ready", "driver", in.spec.name, "pid", p.client.Pid(), "attempt", attempt+1)
 	return p, nil
@@ -189,34 +191,12 @@ func (in *instance) guard(ctx context.Context, p *process) error {
 	}
 }
 
-// ask finds out whether a process answers.
-func (in *instance) ask(ctx context.Context, p *process) error {
-	askCtx, cancel := context.WithTimeout(ctx, in.host.timing.probe)
-	defer cancel()
-	_, err := p.driver.Info(askCtx)
-	switch {
-	case err == nil || ctx.Err() != nil:
-		return nil
-	case askCtx.Err() != nil:
-		return fmt.Errorf("%w within %s (pid %d)", errHung, in.host.timing.probe, p.client.Pid())
-	default:
-		return p.epitaph()
-	}
-}
-
-// vindicate sends calls to a process again that was wrongly taken for gone.
-func (in *instance) vindicate(p *process) {
-	if s, _ := in.get(); s.proc == nil {
-		in.set(func(s *state) { s.proc, s.status, s.reason = p, string(driver.Ready), "" })
-	}
-}
-
 // watchHealth notes what the driver says of itself.
 func (in *instance) watchHealth(ctx context.Context, p *process) {
 	err := p.driver.WatchHealth(ctx, func(h driver.Health) {
 		in.set(func(s *state) {
 			if s.proc == p {
-				s.status, s.reason = string(h.Status), h.Reason
+				s.status, s.reason, s.before = string(h.Status), h.Reason, nil
 			}
 		})
 	})

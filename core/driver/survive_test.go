@@ -83,12 +83,15 @@ func TestCallInFlightSurvivesKill(t *testing.T) {
 
 func TestHungDriverIsReplaced(t *testing.T) {
 	t.Parallel()
-	f := startGood(t, func(_ *spec, tm *timing) { tm.probeEvery, tm.probe = 20*time.Millisecond, 300*time.Millisecond })
+	f := startGood(t, func(_ *spec, tm *timing) {
+		tm.probeEvery, tm.doubt, tm.probe = 20*time.Millisecond, 50*time.Millisecond, time.Second
+	})
 	first := f.pid()
 	if err := syscall.Kill(first, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "all its threads have stopped", func() bool { return stopped(t, first) })
+	f.says(hung, "did not answer")
 	s, err := f.Storage().Stat(t.Context(), "x")
 	if err != nil {
 		t.Fatal(err)
@@ -99,6 +102,38 @@ func TestHungDriverIsReplaced(t *testing.T) {
 	if err := syscall.Kill(first, 0); err == nil {
 		t.Error("the hung process is still there")
 	}
+}
+
+// A driver that does not answer is said to hang while that is so, and what it
+// said of itself is told again when it does.
+func TestASilentDriverIsSaidToHang(t *testing.T) {
+	t.Parallel()
+	f := startGood(t, func(_ *spec, tm *timing) {
+		tm.probeEvery, tm.doubt, tm.probe = 20*time.Millisecond, 50*time.Millisecond, time.Minute
+	})
+	for range 2 {
+		if err := syscall.Kill(f.pid(), syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		f.says(hung, "did not answer for 50ms")
+		if err := syscall.Kill(f.pid(), syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		f.says("ready", "")
+	}
+	d, err := f.Driver(t.Context(), "test")
+	if err != nil || d.Restarts != 0 || d.Pid != f.pid() {
+		t.Errorf("%+v %v", d, err)
+	}
+}
+
+// says waits until the driver is listed with a status and a reason.
+func (f *fixture) says(status, reason string) {
+	f.t.Helper()
+	eventually(f.t, "the driver is "+status, func() bool {
+		d, err := f.Driver(f.t.Context(), "test")
+		return err == nil && d.Status == status && strings.Contains(d.Reason, reason)
+	})
 }
 
 // stopped says whether all threads of a process are stopped: SIGSTOP takes its
