@@ -118,9 +118,10 @@ func (s *Service) push(ctx context.Context, ref reference.Named, r record, o ima
 	return u.aux(tag, len(data))
 }
 
-// pushed notes what the registry has now under the tag's repository.
+// pushed notes what the registry has now under the tag's repository. A push may
+// have made blobs, but no snapshots: the storage driver is not asked for anything.
 func (s *Service) pushed(ctx context.Context, ref reference.Named, r record) error {
-	if err := s.sync(ctx); err != nil {
+	if err := s.content.Flush(ctx); err != nil {
 		return err
 	}
 	byDigest, err := reference.WithDigest(reference.TrimNamed(ref), r.Manifest.Digest)
