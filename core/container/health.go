@@ -9,10 +9,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 
+	"github.com/strakehq/strake/core/api/stdcopy"
 	"github.com/strakehq/strake/sdk/runtime"
 )
 
@@ -169,7 +169,7 @@ func (m *Manager) check(ctx context.Context, u *unit, r record, cmd []string, ti
 	out := &bounded4k{}
 	read := make(chan error, 1)
 	go func() {
-		_, err := stdcopy.StdCopy(out, out, conn)
+		err := stdcopy.Copy(out, out, conn)
 		read <- errors.Join(err, conn.Close())
 	}()
 	t := time.NewTimer(timeout)

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"io"
 
-	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
 
 	"github.com/strakehq/strake/cmd/strake/app"
+	"github.com/strakehq/strake/core/api/stdcopy"
 )
 
 // NewLogs is the command logs.
@@ -51,7 +51,7 @@ func printLogs(ctx context.Context, a *app.App, name string, o client.ContainerL
 	if res.Container.Config.Tty {
 		_, err = io.Copy(a.Out, logs)
 	} else {
-		_, err = stdcopy.StdCopy(a.Out, a.Err, logs)
+		err = stdcopy.Copy(a.Out, a.Err, logs)
 	}
 	return err
 }

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/client"
 	"github.com/moby/term"
 
 	"github.com/strakehq/strake/cmd/strake/app"
 	"github.com/strakehq/strake/cmd/strake/terminal"
+	"github.com/strakehq/strake/core/api/stdcopy"
 )
 
 // session carries a process's streams between the terminal and a hijacked
@@ -100,7 +100,7 @@ func (s *session) output() <-chan error {
 		case s.tty:
 			_, err = io.Copy(s.app.Out, s.conn.Reader)
 		default:
-			_, err = stdcopy.StdCopy(writer(s.app.Out, s.stdout), writer(s.app.Err, s.stderr), s.conn.Reader)
+			err = stdcopy.Copy(writer(s.app.Out, s.stdout), writer(s.app.Err, s.stderr), s.conn.Reader)
 		}
 		done <- err
 	}()

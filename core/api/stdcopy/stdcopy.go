@@ -1,7 +1,8 @@
-// Package stdcopy writes the frames in which the Docker Engine API carries
+// Package stdcopy writes and reads the frames in which the Docker Engine API carries
 // standard output and standard error on one connection: stream, three zero
-// bytes, big-endian length, bytes. Clients read them with
-// github.com/moby/moby/api/pkg/stdcopy.
+// bytes, big-endian length, bytes. Docker's clients read
+// them with github.com/moby/moby/api/pkg/stdcopy, which makes room for as much as
+// a header says; the reader here does not believe it.
 package stdcopy
 
 import (
