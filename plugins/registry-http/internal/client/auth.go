@@ -171,8 +171,14 @@ func (c *Client) token(ctx context.Context, ch challenge, creds registry.Credent
 	if t.AccessToken != "" {
 		t.Token = t.AccessToken
 	}
+	if strings.ContainsFunc(t.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil, c.tokenError(ctx, realm.Host, errNoToken)
+	}
 	return t, nil
 }
+
+// errNoToken: it could not be sent in a header.
+var errNoToken = errors.New("token has characters that no token may have")
 
 // tokenError leaves out what the service answered, which may hold a token.
 func (c *Client) tokenError(ctx context.Context, realm string, err error) error {
