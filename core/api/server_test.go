@@ -1,16 +1,26 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/hashicorp/go-hclog"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
+
+	"github.com/strakehq/strake/core/api/router"
 )
 
 func TestAnswersWithoutABackend(t *testing.T) {
@@ -222,6 +232,78 @@ func TestAGoneClientIsNoError(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	// The daemon's end waits for the request's: see newDaemon.
+}
+
+// A client that never finishes what it begins is cut, whatever it sends meanwhile,
+// and is nobody's burden but its own.
+func TestClientsThatNeverFinishTheirHeadersAreCut(t *testing.T) {
+	routes := []router.Route{router.Get("/_ping", func(_ context.Context, w http.ResponseWriter, _ *http.Request, _ map[string]string) error {
+		_, err := io.WriteString(w, "OK")
+		return err
+	})}
+	s := NewHTTPServer(New(Config{Routes: routes, Logger: hclog.NewNullLogger()}), hclog.NewNullLogger())
+	if s.ReadHeaderTimeout <= 0 || s.ReadHeaderTimeout > time.Minute || s.IdleTimeout <= 0 || s.IdleTimeout > 10*time.Minute {
+		t.Errorf("headers may take %s, the next request %s", s.ReadHeaderTimeout, s.IdleTimeout)
+	}
+	s.ReadHeaderTimeout, s.IdleTimeout = 300*time.Millisecond, 300*time.Millisecond
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	t.Cleanup(func() {
+		if err := errors.Join(s.Close(), <-served); !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+	const whole = "GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n"
+	var clients sync.WaitGroup
+	for name, c := range map[string]struct {
+		sent string
+		drip byte // sent again and again; 0: nothing
+	}{
+		"silent":               {},
+		"half a line":          {sent: "GET /_pi"},
+		"half the headers":     {sent: "GET /_ping HTTP/1.1\r\nHost: x\r\n"},
+		"a byte now and then":  {sent: "GET /_ping HTTP/1.1\r\nHost: x\r\nA: ", drip: 'a'},
+		"empty lines, slowly":  {drip: '\n'},
+		"idle after a request": {sent: whole},
+		"slow after a request": {sent: whole + "GET /_ping HTTP/1.1\r\nA: ", drip: 'a'},
+	} {
+		clients.Go(func() {
+			conn, err := net.Dial("unix", socket)
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				return
+			}
+			defer conn.Close()
+			began := time.Now()
+			if _, err := io.WriteString(conn, c.sent); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			go func() {
+				for c.drip != 0 {
+					if _, err := conn.Write([]byte{c.drip}); err != nil {
+						return // it is cut
+					}
+					time.Sleep(20 * time.Millisecond)
+				}
+			}()
+			if err := conn.SetReadDeadline(began.Add(10 * time.Second)); err != nil {
+				t.Error(err)
+			}
+			answer, err := io.ReadAll(conn)
+			if errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) > 5*time.Second {
+				t.Errorf("%s: still there after %s", name, time.Since(began))
+			}
+			if ok := bytes.Contains(answer, []byte("200 OK")); ok != strings.HasPrefix(c.sent, whole) {
+				t.Errorf("%s: answered %q", name, answer)
+			}
+		})
+	}
+	clients.Wait()
 }
 
 func FuzzSplitVersion(f *testing.F) {
