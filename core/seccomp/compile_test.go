@@ -1,11 +1,16 @@
 package seccomp
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
+	"os"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -159,6 +164,13 @@ func prove(t *testing.T, s *specs.LinuxSeccomp, m machine) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	proveProgram(t, program, m, s, func(c call) uint32 { return meaning(s, m, c) })
+}
+
+// proveProgram compares a program with what is to become of calls, wherever a
+// section could tell them apart.
+func proveProgram(t *testing.T, program []bpf.Instruction, m machine, s *specs.LinuxSeccomp, meaning func(call) uint32) {
+	t.Helper()
 	vm, err := bpf.NewVM(program)
 	if err != nil {
 		t.Fatal(err)
@@ -185,7 +197,7 @@ func prove(t *testing.T, s *specs.LinuxSeccomp, m machine) {
 			}
 			for _, c.args = range tries {
 				compared++
-				if got, want := run(t, vm, c), meaning(s, m, c); got != want {
+				if got, want := run(t, vm, c), meaning(c); got != want {
 					t.Fatalf("%+v: program %#x, section %#x", c, got, want)
 				}
 			}
@@ -309,5 +321,70 @@ func BenchmarkCompile(b *testing.B) {
 		if _, err := Compile(s); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestAQuickenedSectionMeansTheSame(t *testing.T) {
+	m := native()
+	if m == nil {
+		t.Skip("no ABI of this machine is known")
+	}
+	for _, withX32 := range []bool{true, false} {
+		for _, caps := range [][]string{nil, {"CAP_SYS_ADMIN", "CAP_BPF"}} {
+			t.Run(fmt.Sprint(withX32, caps), func(t *testing.T) {
+				s, err := profile.GetDefaultProfile(&specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: caps}}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				q := Quicken(s, withX32)
+				if withX32 != slices.Contains(q.Architectures, specs.ArchX32) && m[0].name == specs.ArchX86_64 {
+					t.Errorf("architectures %v", q.Architectures)
+				}
+				program, err := compile(q, m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				proveProgram(t, program, m, s, func(c call) uint32 {
+					if !withX32 && c.audit == auditX8664 && c.number >= x32Bit && c.number != ^uint32(0) {
+						return killThread
+					}
+					return meaning(s, m, c)
+				})
+			})
+		}
+	}
+}
+
+func TestRulesWhoseOrderMayCountStay(t *testing.T) {
+	errnoRet := uint(7)
+	for name, rules := range map[string][]specs.LinuxSyscall{
+		"two answers":             {{Names: []string{"read", "write"}, Action: specs.ActAllow}, {Names: []string{"write"}, Action: specs.ActKill}},
+		"two numbers":             {{Names: []string{"read"}, Action: specs.ActErrno}, {Names: []string{"read"}, Action: specs.ActErrno, ErrnoRet: &errnoRet}},
+		"with and without a look": {{Names: []string{"read"}, Action: specs.ActAllow}, {Names: []string{"read"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{{Op: specs.OpEqualTo}}}},
+	} {
+		if q := Quicken(&specs.LinuxSeccomp{Syscalls: rules}, false); !reflect.DeepEqual(q.Syscalls, rules) {
+			t.Errorf("%s: %v", name, q.Syscalls)
+		}
+	}
+}
+
+// TestKernelHasX32 compares with what the kernel was built with, where it tells.
+func TestKernelHasX32(t *testing.T) {
+	has := KernelHasX32()
+	f, err := os.Open("/proc/config.gz")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if built := bytes.Contains(text, []byte("\nCONFIG_X86_X32_ABI=y\n")); has && !built {
+		t.Error("the kernel was built without x32, and is said to have it")
 	}
 }

@@ -49,7 +49,7 @@ func (b *Builder) filterFor(profile string, caps []string) (filter, error) {
 	if f, ok := b.filters[key]; ok {
 		return f, nil
 	}
-	f, err := makeFilter(profile, caps)
+	f, err := makeFilter(profile, caps, b.machine.X32)
 	if err != nil {
 		return filter{}, err
 	}
@@ -60,7 +60,7 @@ func (b *Builder) filterFor(profile string, caps []string) (filter, error) {
 	return f, nil
 }
 
-func makeFilter(profile string, caps []string) (f filter, err error) {
+func makeFilter(profile string, caps []string, x32 bool) (f filter, err error) {
 	// The profile's conditions ask for the bounding set.
 	rs := &specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: caps}}}
 	if profile == "" {
@@ -78,5 +78,8 @@ func makeFilter(profile string, caps []string) (f filter, err error) {
 		return filter{}, err
 	}
 	f.program = base64.StdEncoding.EncodeToString(program)
+	if profile == "" { // a client's own stays as it is
+		f.section = seccomp.Quicken(f.section, x32)
+	}
 	return f, nil
 }

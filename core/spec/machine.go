@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/strakehq/strake/core/seccomp"
 )
 
 // Machine holds the facts about the host that specifications depend on. They
@@ -39,6 +41,8 @@ type Machine struct {
 	Memory uint64
 	// AppArmor and SELinux are enabled on the host.
 	AppArmor, SELinux bool
+	// X32: the kernel runs programs of the x32 ABI.
+	X32 bool
 }
 
 // Detect reads the facts about this host.
@@ -51,6 +55,7 @@ func Detect() Machine {
 		UnprivilegedPorts: exists("/proc/sys/net/ipv4/ip_unprivileged_port_start"),
 		AppArmor:          firstByte("/sys/module/apparmor/parameters/enabled") == 'Y',
 		SELinux:           exists("/sys/fs/selinux/enforce"),
+		X32:               seccomp.KernelHasX32(),
 	}
 	m.RaiseLimits = slices.Contains(m.Capabilities, "CAP_SYS_RESOURCE")
 	m.OOMScoreAdj = oomScoreAdj()
