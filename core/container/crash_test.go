@@ -142,3 +142,49 @@ func TestASnapshotIsRemovedOnlyWhenNoRecordNeedsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A daemon that ended during the pause before a restart had the next one start
+// the container without counting that: it was started more often than its policy
+// allows.
+func TestARestartThatTheNextDaemonMakesIsCounted(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(t, "", func(r *apicontainer.CreateRequest) {
+		r.HostConfig.RestartPolicy = apicontainer.RestartPolicy{Name: apicontainer.RestartPolicyOnFailure, MaximumRetryCount: 1}
+	})
+	w.start(t, id)
+	w.shut(t)
+	w.rewrite(t, id, func(run map[string]any) { run["Status"], run["ExitCode"] = "restarting", 1 })
+	w.boot(t)
+	until(t, "it runs again", func() bool { return w.state(t, id).Status == apicontainer.StateRunning })
+	w.run.Exit(id, runtime.Exit{Code: 1, Known: true})
+	until(t, "it is over", func() bool {
+		i, err := w.Inspect(t.Context(), id, false)
+		return err == nil && i.RestartCount == 1 && i.State.Status == apicontainer.StateExited
+	})
+}
+
+// A restart that the daemon did not finish, and of which the next one learned
+// only when the runtime driver was there again, left the container as it was.
+func TestARestartThatIsTakenBackLateIsMadeAgain(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(t, "phoenix", func(r *apicontainer.CreateRequest) {
+		r.HostConfig.RestartPolicy.Name = apicontainer.RestartPolicyAlways
+	})
+	w.start(t, id)
+	w.shut(t)
+	w.rewrite(t, id, func(run map[string]any) { run["First"] = false })
+	w.run.Exit(id, runtime.Exit{Code: 1, Known: true})
+	if _, err := w.run.Delete(t.Context(), runtime.ContainerID(id), true); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := w.run.Create(t.Context(), runtime.CreateRequest{ID: runtime.ContainerID(id)}); err != nil {
+		t.Fatal(err)
+	}
+	w.run.Away = errdefs.ErrUnavailable
+	w.boot(t)
+	w.run.Away = nil
+	if err := w.RecoverRuntime(t.Context(), "fake"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it runs", func() bool { s := w.state(t, id); return s.Status == apicontainer.StateRunning && s.Pid != 0 })
+}

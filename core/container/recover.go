@@ -257,6 +257,9 @@ func (m *Manager) resumePolicies() {
 			if waiting {
 				return
 			}
+			if u.get().Run.Status == container.StateRestarting { // the restart that the former daemon waited for
+				u.change(func(r *record) { r.Run.RestartCount++ })
+			}
 			if err := m.startByPolicy(ctx, u); err != nil {
 				m.log.Error("start by restart policy", "container", short(u.id), "err", err)
 			}
@@ -356,6 +359,10 @@ func (m *Manager) claim(ctx context.Context, u *unit) {
 		defer u.release()
 		if alive(u.get().Run.Status) {
 			err = m.reclaim(ctx, u)
+		}
+		// A restart that was taken back is made again.
+		if r := u.get(); err == nil && r.Run.Status == container.StateExited && goesOn(r.Host.RestartPolicy, r.Run, r.Run.ExitCode) {
+			err = m.startByPolicy(ctx, u)
 		}
 	}
 	if err != nil {
