@@ -236,10 +236,25 @@ func (closedStream) Close() error                { return nil }
 // replayed puts what was logged in front of a stream.
 type replayed struct {
 	containers.Stream
-	r io.Reader
+	r    io.Reader
+	log  *io.PipeReader
+	done chan struct{} // closed when the log is no longer read
 }
 
-func (s replayed) Read(b []byte) (int, error) { return s.r.Read(b) }
+func (s replayed) Read(b []byte) (int, error) {
+	n, err := s.r.Read(b)
+	if errors.Is(err, io.ErrClosedPipe) {
+		err = net.ErrClosed // as of any connection that was closed
+	}
+	return n, err
+}
+
+// Close ends the replay too, which a client that has left will not read.
+func (s replayed) Close() error {
+	err := errors.Join(s.log.Close(), s.Stream.Close())
+	<-s.done
+	return err
+}
 
 // replay is called after the stream is connected: what is logged up to now
 // comes from the log, what follows from the stream.
@@ -253,7 +268,9 @@ func (m *Manager) replay(ctx context.Context, r record, o containers.AttachOptio
 		return nil, errors.Join(fmt.Errorf("container %s: attach: %w", short(r.ID), err), s.Close())
 	}
 	pr, pw := io.Pipe()
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		var err error
 		for e, readErr := range entries {
 			if err = readErr; err == nil {
@@ -265,7 +282,7 @@ func (m *Manager) replay(ctx context.Context, r record, o containers.AttachOptio
 		}
 		pw.CloseWithError(err)
 	}()
-	return replayed{s, io.MultiReader(pr, s)}, nil
+	return replayed{s, io.MultiReader(pr, s), pr, done}, nil
 }
 
 func frame(w io.Writer, e logs.Entry, tty bool) error {
