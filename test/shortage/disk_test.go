@@ -2,8 +2,11 @@ package shortage
 
 import (
 	"fmt"
+	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -131,9 +134,10 @@ func TestADiskThatIsFullAtCreateStartAndExit(t *testing.T) {
 	h, d := onDisk(t, "size=128m")
 	h.MustDocker("pull", "-q", "busybox")
 	ends := h.MustDocker("run", "-d", "busybox", "sh", "-c", "while [ ! -e /tmp/end ]; do sleep 0.1; done; exit 7")
-	serves := h.MustDocker("run", "-d", "--name", "serves", "busybox", "sh", "-c", "i=0; while true; do i=$((i+1)); echo line $i; sleep 0.02; done")
+	serves := h.MustDocker("run", "-d", "--name", "serves", "busybox", "sh", "-c", counter)
 	made := h.MustDocker("create", "busybox", "true")
 	again := h.MustDocker("run", "-d", "--restart", "always", "busybox", "sleep", "1000")
+	full := begins(t, h, serves)
 	d.fill(0)
 
 	refused(t, "create", h.Docker("create", "--name", "new", "busybox", "true"), noSpace)
@@ -155,9 +159,14 @@ func TestADiskThatIsFullAtCreateStartAndExit(t *testing.T) {
 	h.Start() // on a full disk
 	wantStatus(t, h, ends, "exited 137")
 	wantStatus(t, h, serves, "running 0")
+	h.Eventually(20*time.Second, "the log has no room", func() bool {
+		lines := counted(t, h, serves)
+		return time.Since(lines[len(lines)-1].at) > 500*time.Millisecond
+	})
 	// Space is made by removing things, so removing must work.
 	h.MustDocker("rm", ends)
 	d.clear()
+	full.to = time.Now()
 
 	for _, kind := range []string{"ps -aq", "volume ls -q", "network ls -q"} {
 		if out := h.MustDocker(append(strings.Fields(kind), "--filter", "name=new")...); out != "" {
@@ -168,8 +177,153 @@ func TestADiskThatIsFullAtCreateStartAndExit(t *testing.T) {
 	h.MustDocker("create", "--name", "new", "busybox", "true")
 	h.MustDocker("volume", "create", "new")
 	h.MustDocker("network", "create", "new")
-	wantLog(t, h, serves)
+	if wantLog(t, h, serves, full) == 0 {
+		t.Error("no line was lost: the shortage was none")
+	}
 	wantStatus(t, h, again, "running 0")
+}
+
+// inside are the files within a container's directory, a snapshot:
+// they go with it.
+var inside = regexp.MustCompile(`^(/containers/[^/]+|/drivers/[^/]+/snapshots/[^/]+)/`)
+
+// traces are what things have on disk and in the kernel: directories and files
+// below the state directory, mounts, cgroups and links.
+func (d *disk) traces(h *testkit.Host) map[string]bool {
+	d.t.Helper()
+	out := map[string]bool{}
+	if err := filepath.WalkDir(d.dir, func(path string, _ fs.DirEntry, err error) error {
+		switch name := strings.TrimPrefix(path, d.dir); {
+		case name == "/ballast":
+		case inside.MatchString(name):
+			return filepath.SkipDir
+		default:
+			out[name] = true
+		}
+		return nil // files vanish while one looks
+	}); err != nil {
+		d.t.Fatal(err)
+	}
+	for _, l := range h.Leaks() {
+		if !strings.HasPrefix(l, "process ") {
+			kind, what, _ := strings.Cut(l, " ")
+			if kind == "mount" { // without its id, which differs every time
+				what = strings.Join(strings.Fields(what)[2:5], " ")
+			}
+			out[kind+" "+what] = true
+		}
+	}
+	return out
+}
+
+// only waits until there is nothing but what was there before.
+func (d *disk) only(h *testkit.Host, before map[string]bool, when string) {
+	d.t.Helper()
+	var more []string
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		more = nil
+		for l := range d.traces(h) {
+			if !before[l] {
+				more = append(more, l)
+			}
+		}
+		if len(more) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			d.t.Errorf("%s: left behind: %s", when, strings.Join(more, "\n"))
+			return
+		}
+	}
+}
+
+// made is something that is made on a small disk.
+type made struct {
+	ready, do, undo string // commands
+	// spare says that it may well find all the space that it needs in what the
+	// daemon holds already.
+	spare bool
+}
+
+// A create, a start and the making of a volume and a network meet every amount
+// of free space from none to all that they need: each is refused in clear words
+// and leaves nothing, or is done.
+func TestADiskWithTooLittleSpaceForWhatIsMade(t *testing.T) {
+	t.Parallel()
+	h, d := onDisk(t, "size=128m")
+	h.MustDocker("pull", "-q", "busybox")
+	for _, m := range []made{
+		{do: "create --name new busybox true", undo: "rm new"},
+		{ready: "create --name new -p 0:80 busybox sleep 1000", do: "start new", undo: "rm -f new"},
+		{do: "volume create new", undo: "volume rm new", spare: true},
+		{do: "network create new", undo: "network rm new"},
+	} {
+		d.steps(h, m)
+	}
+	wantWorks(t, h)
+}
+
+// steps makes something with ever more space, until twice as much as it needs.
+func (d *disk) steps(h *testkit.Host, m made) {
+	d.t.Helper()
+	began := time.Now()
+	docker := func(line string) testkit.Result { return h.Docker(strings.Fields(line)...) }
+	must := func(line string) {
+		d.t.Helper()
+		if line != "" {
+			h.MustDocker(strings.Fields(line)...)
+		}
+	}
+	must(m.ready)
+	must(m.do)
+	must(m.undo)
+	none := d.traces(h)
+	page := int64(os.Getpagesize())
+	step := 4 * page
+	if long() {
+		step = page
+	}
+	refusals, enough := 0, int64(-1)
+	for left := int64(0); enough < 0 || left <= 2*enough; left += step {
+		must(m.ready)
+		before, lists := d.traces(h), d.lists(h)
+		d.fill(left)
+		when := fmt.Sprintf("%s with %d KiB", m.do, left>>10)
+		r := docker(m.do)
+		d.clear()
+		switch {
+		case r.Code == 0 && enough < 0:
+			enough = left
+		case r.Code != 0:
+			refusals, enough = refusals+1, -1
+			refused(d.t, when, r, noSpace)
+			d.only(h, before, when)
+			if now := d.lists(h); now != lists {
+				d.t.Errorf("%s: %s, before %s", when, now, lists)
+			}
+			must(m.do)
+		}
+		must(m.undo)
+		d.only(h, none, when+", undone")
+		if left > 8<<20 {
+			d.t.Fatalf("%s: refused still", when)
+		}
+	}
+	d.t.Logf("%s: refused %d times, done with %d KiB (%v)", m.do, refusals, enough>>10, time.Since(began))
+	if refusals == 0 && !m.spare {
+		d.t.Errorf("%s was not refused once", m.do)
+	}
+}
+
+// lists are what clients are shown.
+func (d *disk) lists(h *testkit.Host) string {
+	d.t.Helper()
+	var out []string
+	for _, path := range []string{"/containers/json?all=1", "/volumes", "/networks"} {
+		_, body := api(d.t, h, http.MethodGet, path, "")
+		out = append(out, body)
+	}
+	return strings.Join(out, "\n")
 }
 
 func wantStatus(t *testing.T, h *testkit.Host, id, want string) {
@@ -179,23 +333,70 @@ func wantStatus(t *testing.T, h *testkit.Host, id, want string) {
 	})
 }
 
-// wantLog fails unless a counter's log is readable, in order and grows again.
-func wantLog(t *testing.T, h *testkit.Host, id string) {
+// counter is a command that writes lines for wantLog.
+const counter = "i=0; while true; do i=$((i+1)); echo line $i; sleep 0.02; done"
+
+// window is a time in which a log may lack lines, and what was there before it.
+type window struct {
+	from, to time.Time
+	last     int // the last line that was in the log when it began
+}
+
+// logLine is one of a counter's lines, and when the shim had it.
+type logLine struct {
+	n  int
+	at time.Time
+}
+
+func counted(t *testing.T, h *testkit.Host, id string) (lines []logLine) {
 	t.Helper()
-	last := 0
-	for _, l := range strings.Split(h.MustDocker("logs", id), "\n") {
+	for _, l := range strings.Split(h.MustDocker("logs", "-t", id), "\n") {
+		stamp, text, _ := strings.Cut(l, " ")
+		at, err := time.Parse(time.RFC3339Nano, stamp)
 		var n int
-		if _, err := fmt.Sscanf(l, "line %d", &n); err != nil || n <= last {
-			t.Fatalf("log line %q after %d", l, last)
+		if _, scan := fmt.Sscanf(text, "line %d", &n); scan != nil || err != nil {
+			t.Fatalf("log line %q: %v", l, err)
 		}
-		last = n
+		lines = append(lines, logLine{n, at})
 	}
+	return lines
+}
+
+// begins is the window of a shortage that begins now.
+func begins(t *testing.T, h *testkit.Host, id string) window {
+	t.Helper()
+	lines := counted(t, h, id)
+	return window{from: time.Now(), last: lines[len(lines)-1].n}
+}
+
+// wantLog fails unless a counter's log has every line in order from the first
+// on, those of the shortage aside, and grows. It goes on within a moment of the
+// shortage's end. It returns how many lines the shortage has cost.
+func wantLog(t *testing.T, h *testkit.Host, id string, w window) (lost int) {
+	t.Helper()
+	const moment = time.Second
+	now := begins(t, h, id)
 	h.Eventually(10*time.Second, "the log grows", func() bool {
-		lines := strings.Split(h.MustDocker("logs", "-n", "1", id), "\n")
-		var n int
-		_, err := fmt.Sscanf(lines[0], "line %d", &n)
-		return err == nil && n > last
+		lines := counted(t, h, id)
+		end := lines[len(lines)-1]
+		return end.n > now.last && end.at.After(w.to.Add(2*moment))
 	})
+	prev := logLine{}
+	for _, l := range counted(t, h, id) {
+		switch {
+		case l.n <= prev.n:
+			t.Fatalf("log line %d after %d", l.n, prev.n)
+		case l.n == prev.n+1:
+		case prev.n < w.last || prev.at.After(w.to.Add(moment)) || l.at.After(w.to.Add(moment)):
+			t.Errorf("lines %d to %d are not in the log: between %v and %v, the shortage was from %v (line %d) to %v",
+				prev.n+1, l.n-1, prev.at, l.at, w.from, w.last, w.to)
+		default:
+			lost += l.n - prev.n - 1
+		}
+		prev = l
+	}
+	t.Logf("log of %d lines, %d lost in %v of shortage", prev.n, lost, w.to.Sub(w.from))
+	return lost
 }
 
 func TestAnExitOnAFullDiskIsKeptAfterTheShortage(t *testing.T) {
@@ -226,7 +427,7 @@ func TestNoFreeInodes(t *testing.T) {
 	t.Parallel()
 	h, d := onDisk(t, "size=256m,nr_inodes=20000")
 	h.MustDocker("pull", "-q", "busybox")
-	serves := h.MustDocker("run", "-d", "busybox", "sh", "-c", "i=0; while true; do i=$((i+1)); echo line $i; sleep 0.02; done")
+	serves := h.MustDocker("run", "-d", "busybox", "sh", "-c", counter)
 	dir := filepath.Join(d.dir, "ballast")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -248,5 +449,5 @@ func TestNoFreeInodes(t *testing.T) {
 	d.clear()
 	h.MustDocker("pull", "-q", "nginx")
 	h.MustDocker("run", "--rm", "--name", "new", "-v", "new:/v", "busybox", "true")
-	wantLog(t, h, serves)
+	wantLog(t, h, serves, window{}) // its file was there
 }
