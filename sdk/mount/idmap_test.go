@@ -54,7 +54,7 @@ func TestOverlayMapsOwnersBothWays(t *testing.T) {
 		if err := Do(m, root); err != nil {
 			return err
 		}
-		if b, err := os.ReadFile("/proc/thread-self/mountinfo"); err != nil || strings.Contains(string(b), filepath.Base(upper)+" /") {
+		if b, err := mounts(); err != nil || strings.Contains(b, filepath.Base(upper)+" /") {
 			return fmt.Errorf("a layer is still covered: %w", err)
 		}
 		inside := exec.Command("nsenter", "--user="+ns, "--setuid=0", "--setgid=0", "sh", "-ec",
@@ -88,38 +88,82 @@ func checkCreds() error {
 	return nil
 }
 
+// A bind mount is mapped as it is bound: with the mounts below it or without.
 func TestBindMapsOwners(t *testing.T) {
-	dir, root, ns := t.TempDir(), t.TempDir(), namespace(t)
-	if err := os.WriteFile(dir+"/f", nil, 0o600); err != nil {
-		t.Fatal(err)
+	for bind, below := range map[string]func(root string) error{
+		"rbind": func(root string) error { return wantOwner(root+"/below/g", firstID) },
+		"bind":  func(root string) error { return wantAbsent(root + "/below/g") },
+	} {
+		t.Run(bind, func(t *testing.T) {
+			dir, other, root, ns := t.TempDir(), t.TempDir(), t.TempDir(), namespace(t)
+			mustMkdir(t, dir+"/below")
+			if err := errors.Join(os.WriteFile(dir+"/f", nil, 0o600), os.WriteFile(other+"/g", nil, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			alone(t, func() error {
+				if err := Do(Mount{Type: "bind", Source: other, Target: "below"}, dir); err != nil {
+					return err
+				}
+				if err := Do(Mount{Type: "bind", Source: dir, Options: []string{bind, "ro", IDMap + "=" + ns}}, root); err != nil {
+					return err
+				}
+				if err := os.WriteFile(root+"/f", nil, 0); !errors.Is(err, unix.EROFS) {
+					return fmt.Errorf("a write where it is read-only: %v, want %v", err, unix.EROFS) //nolint:errorlint // may be nil
+				}
+				return errors.Join(wantOwner(root+"/f", firstID), below(root), wantOwner(dir+"/f", 0), wantOwner(other+"/g", 0))
+			})
+		})
 	}
-	alone(t, func() error {
-		if err := Do(Mount{Type: "bind", Source: dir, Options: []string{"rbind", "ro", IDMap + "=" + ns}}, root); err != nil {
-			return err
-		}
-		err := os.WriteFile(root+"/f", nil, 0)
-		if !errors.Is(err, unix.EROFS) {
-			return fmt.Errorf("a read-only mount: %w", err)
-		}
-		return wantOwner(root+"/f", firstID)
-	})
 }
 
+func wantAbsent(path string) error {
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s is there (%v)", path, err) //nolint:errorlint // may be nil
+	}
+	return nil
+}
+
+// What is refused leaves nothing mounted: neither the target nor a layer that
+// was covered before one that cannot be.
 func TestWhatCannotBeMappedIsRefused(t *testing.T) {
-	root, ns := t.TempDir(), namespace(t)
+	root, apart, ns := t.TempDir(), t.TempDir(), namespace(t)
+	lower, upper, work := makeLayers(t, 2)
+	mapped := func(m Mount) Mount {
+		m.Options = append(m.Options, IDMap+"="+ns)
+		return m
+	}
+	const unfit = "cannot map the owners of files on this file system"
 	alone(t, func() error {
+		before, err := mounts()
+		if err != nil {
+			return err
+		}
 		for _, c := range []struct {
 			m    Mount
 			want string
 		}{
-			{Mount{Type: "tmpfs", Source: "tmpfs", Options: []string{IDMap + "=" + ns}}, "for bind mounts and overlays only"},
-			{Mount{Type: "bind", Source: "/proc", Options: []string{IDMap + "=" + ns}}, "cannot map the owners of files on this file system"},
+			{mapped(Mount{Type: "tmpfs", Source: "tmpfs"}), "for bind mounts and overlays only"},
+			{mapped(Mount{Type: "bind", Source: "/etc", Options: []string{"remount", "ro"}}), "not with remount"},
+			{mapped(Mount{Type: "bind", Source: "/proc"}), unfit},
+			{mapped(overlayOf(append(lower, "/proc"), "", "")), "layer /proc: map owners: "},
+			{mapped(overlayOf([]string{"/proc"}, upper, work)), unfit},
+			{mapped(overlayOf(lower, upper, apart)), "are not in one directory"},
 			{Mount{Type: "bind", Source: "/etc", Options: []string{IDMap + "=/proc/1/ns/none"}}, "user namespace /proc/1/ns/none: open"},
 		} {
 			if err := Do(c.m, root); err == nil || !strings.Contains(err.Error(), c.want) {
 				return fmt.Errorf("%v: %v, want %q", c.m, err, c.want) //nolint:errorlint // for people
 			}
+			after, err := mounts()
+			if left, same := strings.CutPrefix(after, before); err != nil || !same || left != "" {
+				return fmt.Errorf("%v: is refused and leaves mounts (%v): %s", c.m, err, left) //nolint:errorlint // may be nil
+			}
 		}
 		return nil
 	})
+}
+
+// mounts is what is mounted where this thread is.
+func mounts() (string, error) {
+	b, err := os.ReadFile("/proc/thread-self/mountinfo")
+	return string(b), err
 }
