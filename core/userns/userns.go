@@ -18,6 +18,10 @@ import (
 // defaultUser is whose ids "default" stands for, Docker's.
 const defaultUser = "dockremap"
 
+// afterLast is the id that is none. The kernel takes the lower 32 bits of any
+// number: those of 1<<32 are root's.
+const afterLast = 1<<32 - 1
+
 // Load finds the mapping that a user's lines in /etc/subuid and /etc/subgid come
 // to. The value is that of Docker's userns-remap: "default", a user, or
 // user:group, by names or numbers; the group must exist and counts for nothing
@@ -44,7 +48,7 @@ func Load(value string) (*user.IdentityMapping, error) {
 		return nil, fmt.Errorf("user %q: %w; give it some with \"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s\", in ranges that nobody has", u.Name, err, u.Name)
 	}
 	for _, m := range append(ids.UIDMaps[:len(ids.UIDMaps):len(ids.UIDMaps)], ids.GIDMaps...) {
-		if m.ParentID <= 0 || m.Count <= 0 {
+		if m.ParentID <= 0 || m.Count <= 0 || m.Count > afterLast-m.ParentID {
 			return nil, fmt.Errorf("user %q: %d ids from %d on in /etc/subuid or /etc/subgid cannot be given away", u.Name, m.Count, m.ParentID)
 		}
 	}
