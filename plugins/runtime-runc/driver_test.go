@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -62,6 +63,9 @@ func TestConformance(t *testing.T) {
 			t.Parallel()
 			made, err := way.open(t)
 			s := conformance.Opened(t, made, err)
+			if info, err := s.Driver().Info(t.Context()); err != nil || !slices.Contains(info.Capabilities, runtime.CapUserNS) {
+				t.Errorf("%v, %v: without %s its case is left out", info.Capabilities, err, runtime.CapUserNS)
+			}
 			cases := conformance.RuntimeCases(s, conformance.RuntimeEnv{KillMonitor: killShim})
 			if !way.all {
 				cases = oneOfEachSort(cases)

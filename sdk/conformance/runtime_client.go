@@ -75,9 +75,16 @@ func (c *client) expect(stream byte, text string) {
 	if _, err := io.ReadFull(c, buf); err != nil {
 		c.lab.Fatalf("read %q: %w after %q", text, err, buf)
 	}
-	if string(buf) != text || !c.raw && c.from != stream {
-		c.lab.Fatalf("read %q from %d, want %q from %d", buf, c.from, text, stream)
+	if from := c.from; string(buf) != text || !c.raw && from != stream {
+		c.lab.Fatalf("read %q from %d, want %q from %d", append(buf, c.soon()...), from, text, stream)
 	}
+}
+
+// soon is what more is to be had: the rest of a complaint.
+func (c *client) soon() []byte {
+	c.lab.NoError(c.conn.SetReadDeadline(time.Now().Add(100*time.Millisecond)), "set deadline")
+	b, _ := io.ReadAll(io.LimitReader(c, 1000)) //nolint:errcheck // at the deadline
+	return b
 }
 
 // end expects nothing more.

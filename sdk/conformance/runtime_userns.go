@@ -36,29 +36,44 @@ func (l *runtimeLab) userns() string {
 	return fmt.Sprintf("/proc/%d/ns/user", cmd.Process.Pid)
 }
 
+// owned complains of what root does not own, and opens its standard streams
+// anew, as images do that log to /dev/stdout.
+const owned = `for f in / /etc/plain /dev/stdin /dev/stdout /dev/stderr; do [ -O $f ] && [ -G $f ] || echo "root does not own $f"; done
+read line < /dev/stdin; echo "$line" > /dev/stdout; read line < /dev/stdin; echo "$line" > /dev/stderr`
+
 func userNamespace(l *runtimeLab) {
 	info, err := l.d.Info(l.ctx)
 	l.NoError(err, "Info")
 	if info.Kind != "" && !slices.Contains(info.Capabilities, runtime.CapUserNS) {
 		l.Skipf("the driver does not declare %s", runtime.CapUserNS)
 	}
-	b := l.run(box{
-		userns: l.userns(), fifo: "/go",
-		script: `echo mine > /made && cat /made > /dev/stdout; read line < /go`,
-	})
+	b := l.create(box{userns: l.userns(), script: "echo mine > /made; " + owned + "; read line < /go", fifo: "/go", io: runtime.IO{Stdin: true}})
+	c := l.attach(b, "", streams, false)
+	_, err = l.d.Start(l.ctx, b.id)
+	l.NoError(err, "start")
 	var st unix.Stat_t
 	l.NoError(unix.Stat(fmt.Sprintf("/proc/%d", l.state(b, "").Pid), &st), "look at its process")
 	if st.Uid != firstID || st.Gid != firstID {
 		l.Errorf("its process is %d:%d on the host", st.Uid, st.Gid)
 	}
-	c := l.exec(l.execArgs(b, "x", runtime.IO{}, "sh", "-c", "echo exec > /dev/stdout"), outputs)
-	c.expect(1, "exec\n")
-	c.end()
+	c.echoes()
+	x := l.exec(l.execArgs(b, "x", runtime.IO{Stdin: true}, "sh", "-c", owned), streams)
+	x.echoes()
+	x.end()
 	b.write("\n")
+	c.end()
 	l.wait(b, "")
 	l.NoError(unix.Stat(b.dir+"/files/made", &st), "look at its file")
 	if st.Uid != 0 || st.Gid != 0 {
 		l.Errorf("what its root made belongs to %d:%d on disk, not to root", st.Uid, st.Gid)
 	}
-	l.logIs(b, "stdout: mine\n")
+	l.logIs(b, "stdout: one\n", "stderr: two\n")
+}
+
+// echoes talks to the script owned.
+func (c *client) echoes() {
+	c.send("one\n")
+	c.expect(1, "one\n")
+	c.send("two\n")
+	c.expect(2, "two\n")
 }
