@@ -103,7 +103,11 @@ func (b *box) makeRoot() error {
 	if err := os.WriteFile(files+"/etc/plain", []byte("plain\n"), 0o644); err != nil {
 		return err
 	}
-	if err := copyProgram(b.lab.env.Busybox, files+"/bin/busybox"); err != nil {
+	provide := linkProgram
+	if b.userns != "" {
+		provide = copyProgram // a driver that gives files away must not give away the host's
+	}
+	if err := provide(b.lab.env.Busybox, files+"/bin/busybox"); err != nil {
 		return err
 	}
 	for _, a := range []string{"sh", "sleep", "cat", "true", "dd", "stty", "head", "seq", "yes", "tail"} {
@@ -130,11 +134,15 @@ func (b *box) letIn() error {
 	return nil
 }
 
-// copyProgram links or copies a program; all roots share one inode then.
-func copyProgram(from, to string) error {
+// linkProgram links a program, so that all roots share one inode, or copies it.
+func linkProgram(from, to string) error {
 	if err := os.Link(from, to); err == nil {
 		return nil
 	}
+	return copyProgram(from, to)
+}
+
+func copyProgram(from, to string) error {
 	data, err := os.ReadFile(from)
 	if err != nil {
 		return err
