@@ -45,12 +45,10 @@ func (m *Manager) validateRemapped(h *container.HostConfig) error {
 }
 
 // letIn lets the remapped root pass through a directory of mode 0710, on the way
-// to its root file system, and see nothing else there.
+// to its root file system, and see nothing else there. Without a mapping, root
+// alone does, also where there was one before.
 func letIn(ids *user.IdentityMapping, dir string) error {
-	if ids == nil {
-		return nil
-	}
-	_, gid := ids.RootPair()
+	_, gid := rootOf(ids)
 	return os.Chown(dir, 0, gid)
 }
 

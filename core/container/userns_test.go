@@ -1,12 +1,15 @@
 package container_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/containerd/errdefs"
 	apicontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/sys/user"
+	"golang.org/x/sys/unix"
 )
 
 // A driver that does not say that it can is not given a user namespace, which it
@@ -23,4 +26,27 @@ func TestUserNamespacesNeedADriverThatCan(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	w.start(t, w.create(t, "", func(r *apicontainer.CreateRequest) { r.HostConfig.UsernsMode = "host" }))
+}
+
+// A remapped root of former times passes through no container's directories.
+func TestDirectoriesAreTakenBackFromTheRemappedRoot(t *testing.T) {
+	const group = 100000
+	w := newWorld(t)
+	id := w.create(t, "", func(*apicontainer.CreateRequest) {})
+	w.shut(t)
+	containers := filepath.Join(w.dir, "containers")
+	dirs := []string{containers, filepath.Join(containers, id), filepath.Join(containers, id, "rootfs")}
+	for _, dir := range dirs {
+		if err := os.Chown(dir, 0, group); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.boot(t)
+	w.start(t, id)
+	for _, dir := range dirs {
+		var st unix.Stat_t
+		if err := unix.Stat(dir, &st); err != nil || st.Gid != 0 || st.Mode&0o007 != 0 {
+			t.Errorf("%s: group %d, mode %o, %v", dir, st.Gid, st.Mode&0o777, err)
+		}
+	}
 }
