@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -210,34 +211,79 @@ func refusals(t *testing.T, h *testkit.Host) {
 }
 
 // TestRemappingComesAndGoes: the same images, containers and their changes serve
-// with and without it.
+// with and without it, and so does what runs meanwhile. The remapped root gets at
+// the containers only while there is one.
 func TestRemappingComesAndGoes(t *testing.T) {
 	if os.Getenv("STRAKE_LONG") == "" {
 		t.Skip("the long form: make isolation")
 	}
+	plain, ids := "0 0 4294967295", fmt.Sprintf("0 %d %d", testkit.FirstSubordinate, testkit.SubordinateIDs)
 	h := testkit.Start(t, testkit.WithSubordinateIDs())
 	h.MustDocker("pull", "-q", "busybox")
-	h.MustDocker("run", "--name", "kept", "busybox", "sh", "-ec", "stat -c %u / /etc/passwd /f 2>/dev/null || touch /f")
-	for _, config := range []string{remapped, "", remapped} {
+	h.MustDocker("run", "--name", "kept", "busybox", "sh", "-ec", "cat /proc/self/uid_map; stat -c %u / /etc/passwd /f 2>/dev/null || touch /f")
+	h.MustDocker("run", "-d", "--name", "lives-without", "busybox", "sleep", "1000")
+	lives := map[string]string{"lives-without": plain}
+	for _, c := range []struct {
+		config, want string
+		group        uint32
+	}{
+		{remapped, ids, testkit.FirstSubordinate},
+		{"", plain, 0},
+		{remapped, ids, testkit.FirstSubordinate},
+	} {
 		h.Stop()
-		h.WriteConfig(config)
+		h.WriteConfig(c.config)
 		h.Start()
-		if r := h.Run(h.Command(testkit.DockerCLI(), "start", "-a", "kept")); r.Stdout != "0\n0\n0\n" {
-			t.Errorf("with %q: %+v", config, r)
+		r := h.Run(h.Command(testkit.DockerCLI(), "start", "-a", "kept"))
+		if got := strings.Join(strings.Fields(r.Stdout), " "); got != c.want+" 0 0 0" {
+			t.Errorf("with %q: %q, want %q and root's files: %+v", c.config, got, c.want, r)
+		}
+		for name, want := range lives {
+			got := h.MustDocker("exec", name, "sh", "-c", "cat /proc/self/uid_map; echo own > /dev/stdout")
+			if got := strings.Join(strings.Fields(got), " "); got != want+" own" {
+				t.Errorf("with %q: %s: %q, want %q", c.config, name, got, want)
+			}
+		}
+		if len(lives) == 1 {
+			h.MustDocker("run", "-d", "--name", "lives-with", "busybox", "sleep", "1000")
+			lives["lives-with"] = ids
+		}
+		id := h.MustDocker("inspect", "--format", "{{.Id}}", "kept")
+		if err := wayToRoot(h, id, c.group); err != nil {
+			t.Errorf("with %q: %v", c.config, err)
 		}
 	}
-	h.MustDocker("rm", "kept")
+	h.MustDocker("rm", "-f", "kept", "lives-without", "lives-with")
 	h.Stop()
 	if err := os.Chmod(h.Dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.TryStart(); err == nil || !strings.Contains(h.Log(), "chmod o+x "+h.Dir) {
-		t.Errorf("a state directory that cannot be reached: %v", err)
-	}
+	refusesToStart(t, h, "chmod o+x "+h.Dir)
 	h.WriteConfig("userns_remap = \"nosuch\"\n")
-	if err := h.TryStart(); err == nil || !strings.Contains(h.Log(), `userns_remap: user "nosuch"`) {
-		t.Errorf("a user who is not there: %v", err)
-	}
+	refusesToStart(t, h, `userns_remap: user "nosuch"`)
 	h.WriteConfig("")
 	h.Start()
+}
+
+// wayToRoot complains of a directory on the way to a container's root that others
+// than root and a group may pass through.
+func wayToRoot(h *testkit.Host, id string, group uint32) (err error) {
+	for _, dir := range []string{"state", "state/containers", "state/containers/" + id, "state/containers/" + id + "/rootfs"} {
+		var st unix.Stat_t
+		if e := unix.Stat(filepath.Join(h.Dir, dir), &st); e != nil || st.Uid != 0 || st.Gid != group || st.Mode&0o777 != 0o710 {
+			err = errors.Join(err, fmt.Errorf("%s is %d:%d's, mode %o (%v), want 0:%d, 710", dir, st.Uid, st.Gid, st.Mode&0o777, e, group)) //nolint:errorlint // may be nil
+		}
+	}
+	return err
+}
+
+func refusesToStart(t *testing.T, h *testkit.Host, want string) {
+	t.Helper()
+	err := h.TryStart()
+	if err == nil {
+		h.Stop()
+		t.Errorf("the daemon starts, want %q", want)
+	} else if !strings.Contains(h.Log(), want) {
+		t.Errorf("%v; want %q in the log", err, want)
+	}
 }
