@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -24,6 +25,9 @@ const Name = "iptables"
 type Backend struct {
 	tools  Tools
 	prefix string
+	// whole says that this iptables prints rules as they were written, so that
+	// others are somebody else's. With one that does not they are counted.
+	whole bool
 }
 
 var _ firewall.Backend = (*Backend)(nil)
@@ -92,7 +96,14 @@ func (b *Backend) Replace(ctx context.Context, r firewall.Rules) error {
 	if err != nil {
 		return err
 	}
-	return b.restore(ctx, b.replacement(have, r))
+	if err := b.restore(ctx, b.replacement(have, r)); err != nil || b.whole {
+		return err
+	}
+	if have, err = b.saved(ctx); err != nil {
+		return err
+	}
+	b.whole = b.intact(have, r, false)
+	return nil
 }
 
 // Change appends and deletes single rules.
@@ -107,24 +118,39 @@ func (b *Backend) Change(ctx context.Context, add, remove []firewall.Forward) er
 	return b.restore(ctx, s)
 }
 
-// Intact looks for every chain's number of rules and for the jumps to them.
+// Intact compares every chain's rules with what should be there, and looks for
+// the jumps to them.
 func (b *Backend) Intact(ctx context.Context, r firewall.Rules) (bool, error) {
 	have, err := b.saved(ctx)
 	if err != nil {
 		return false, err
 	}
-	want := b.replacement(nil, r).counts()
+	return b.intact(have, r, !b.whole), nil
+}
+
+// intact is true of a stale copy of the chains with as many rules only when it is
+// loose.
+func (b *Backend) intact(have *saved, r firewall.Rules, loose bool) bool {
+	want := b.replacement(nil, r).rules()
 	for _, c := range b.chains() {
-		if key := c[0] + " " + c[1]; !have.chains[key] || have.rules[key] != want[key] {
-			return false, nil
+		key := c[0] + " " + c[1]
+		if !have.chains[key] || len(have.rules[key]) != len(want[key]) {
+			return false
+		}
+		if c[1] == b.chain("RAW") || c[1] == b.chain("DNAT") { // forwards come in any order
+			slices.Sort(have.rules[key])
+			slices.Sort(want[key])
+		}
+		if !loose && !slices.Equal(have.rules[key], want[key]) {
+			return false
 		}
 	}
 	for _, j := range b.jumps() {
 		if !have.lines[j.key()] {
-			return false, nil
+			return false
 		}
 	}
-	return true, nil
+	return true
 }
 
 // Remove takes away jumps and chains, the administrator's chain only when it

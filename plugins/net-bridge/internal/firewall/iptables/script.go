@@ -7,14 +7,16 @@ import (
 	"github.com/strakehq/strake/plugins/net-bridge/internal/firewall"
 )
 
-// The tables, in the order in which they are written.
+// The tables.
 const (
 	raw    = "raw"
-	nat    = "nat"
 	filter = "filter"
+	nat    = "nat"
 )
 
-func tables() []string { return []string{raw, nat, filter} }
+// tables are in the order in which they are written, one transaction each: what
+// closes comes before what opens.
+func tables() []string { return []string{raw, filter, nat} }
 
 // script is the input of iptables-restore, by table.
 type script struct{ lines map[string][]string }
@@ -37,17 +39,18 @@ func (s script) bytes() []byte {
 	return []byte(b.String())
 }
 
-// counts are the numbers of rules appended, by "table chain".
-func (s script) counts() map[string]int {
-	n := map[string]int{}
+// rules are those appended, by "table chain".
+func (s script) rules() map[string][]string {
+	out := map[string][]string{}
 	for t, lines := range s.lines {
 		for _, l := range lines {
 			if f := strings.Fields(l); f[0] == "-A" {
-				n[t+" "+f[1]]++
+				key := t + " " + f[1]
+				out[key] = append(out[key], l)
 			}
 		}
 	}
-	return n
+	return out
 }
 
 // jump leads from a chain of the kernel's to one of ours.
@@ -96,7 +99,7 @@ func (b *Backend) replacement(have *saved, r firewall.Rules) script {
 		s.add(j.table, "-I %s %s", j.from, j.rule)
 	}
 	for _, n := range r.Networks {
-		s.add(raw, "-A %s -i %s -d 127.0.0.0/8 -j DROP", b.chain("RAW"), n.Bridge)
+		s.add(raw, "-A %s -d 127.0.0.0/8 -i %s -j DROP", b.chain("RAW"), n.Bridge)
 		b.postrouting(&s, n)
 	}
 	b.forwarding(&s, r.Networks)
@@ -123,7 +126,7 @@ func (b *Backend) removal(have *saved) script {
 			s.add(c[0], "-X %s", c[1])
 		}
 	}
-	if user := filter + " " + b.userChain(); have.chains[user] && have.rules[user] == 0 {
+	if user := filter + " " + b.userChain(); have.chains[user] && len(have.rules[user]) == 0 {
 		s.add(filter, "-X %s", b.userChain())
 	}
 	return s
@@ -159,7 +162,7 @@ func (b *Backend) forwarding(s *script, ns []firewall.Network) {
 	for _, n := range ns {
 		if n.Internal {
 			s.add(filter, "-A %s -i %s ! -o %s -j DROP", c, n.Bridge, n.Bridge)
-			s.add(filter, "-A %s -o %s ! -i %s -j DROP", c, n.Bridge, n.Bridge)
+			s.add(filter, "-A %s ! -i %s -o %s -j DROP", c, n.Bridge, n.Bridge)
 		}
 	}
 	for _, n := range ns {
@@ -184,13 +187,13 @@ func (b *Backend) forwarding(s *script, ns []firewall.Network) {
 // saved is what iptables-save says.
 type saved struct {
 	// lines are rules as "table -A chain …", chains "table chain", rules the
-	// number of rules by "table chain".
+	// rules by "table chain".
 	lines, chains map[string]bool
-	rules         map[string]int
+	rules         map[string][]string
 }
 
 func parseSaved(out string) *saved {
-	s := &saved{lines: map[string]bool{}, chains: map[string]bool{}, rules: map[string]int{}}
+	s := &saved{lines: map[string]bool{}, chains: map[string]bool{}, rules: map[string][]string{}}
 	table := ""
 	for l := range strings.Lines(out) {
 		l = strings.TrimSpace(l)
@@ -202,7 +205,8 @@ func parseSaved(out string) *saved {
 			s.chains[table+" "+name] = true
 		case strings.HasPrefix(l, "-A "):
 			s.lines[table+" "+l] = true
-			s.rules[table+" "+strings.Fields(l)[1]]++
+			key := table + " " + strings.Fields(l)[1]
+			s.rules[key] = append(s.rules[key], l)
 		}
 	}
 	return s

@@ -78,13 +78,14 @@ func (l layout) each(do func(*nftables.Set, []nftables.SetElement) error) func([
 	}
 }
 
-// sizes are the numbers of elements that r asks for.
-func (l layout) sizes(r firewall.Rules) map[*nftables.Set]int {
-	n := map[*nftables.Set]int{l.anyAddr: 0, l.oneAddr: 0, l.loopback: 0, l.bridges: len(r.Networks)}
-	for s, elems := range l.sorted(r.Forwards) {
-		n[s] = len(elems)
+// elements are those of every set that r asks for.
+func (l layout) elements(r firewall.Rules) map[*nftables.Set][]nftables.SetElement {
+	m := l.sorted(r.Forwards)
+	m[l.bridges] = bridgeElements(r.Networks)
+	for _, s := range l.sets() {
+		m[s] = m[s][:len(m[s]):len(m[s])] // none is an answer, too
 	}
-	return n
+	return m
 }
 
 func bridgeElements(ns []firewall.Network) []nftables.SetElement {

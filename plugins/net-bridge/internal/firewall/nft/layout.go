@@ -6,8 +6,6 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/mdlayher/netlink"
-
-	"github.com/strakehq/strake/plugins/net-bridge/internal/firewall"
 )
 
 // layout names the parts of the table.
@@ -57,8 +55,10 @@ func newChains(t *nftables.Table) chains {
 		output:      base("output", nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest),
 		forward:     base("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter),
 		postrouting: base("postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource),
-		dnat:        &nftables.Chain{Name: "dnat", Table: t},
-		user:        &nftables.Chain{Name: "STRAKE-USER", Table: t},
+		// Not "dnat", which is a word of the language: `nft -f` would not load what
+		// `nft list ruleset` has saved.
+		dnat: &nftables.Chain{Name: "published", Table: t},
+		user: &nftables.Chain{Name: "STRAKE-USER", Table: t},
 	}
 }
 
@@ -88,25 +88,6 @@ func (l layout) addChains(c *nftables.Conn) {
 	for _, ch := range l.chains.own() {
 		c.FlushChain(ch)
 	}
-}
-
-// intact compares the number of rules in each chain and of elements in each
-// set with what r asks for.
-func (l layout) intact(c *nftables.Conn, r firewall.Rules) (bool, error) {
-	want := l.rules(r.Networks)
-	for _, ch := range l.chains.own() {
-		have, err := c.GetRules(l.table, ch)
-		if err != nil || len(have) != len(want[ch]) {
-			return false, err
-		}
-	}
-	for s, n := range l.sizes(r) {
-		have, err := c.GetSetElements(s)
-		if err != nil || len(have) != n {
-			return false, err
-		}
-	}
-	return true, nil
 }
 
 func bigBuffers(c *netlink.Conn) error { return c.SetWriteBuffer(sendBuffer) }

@@ -26,6 +26,9 @@ type Backend struct {
 	conn *nftables.Conn
 	// layout is the table's fixed part: sets and chains.
 	layout layout
+	// whole says that this kernel has given rules back as they were written, so
+	// that others are somebody else's. On one that does not they are counted.
+	whole bool
 }
 
 var _ firewall.Backend = (*Backend)(nil)
@@ -57,12 +60,14 @@ func (b *Backend) Close() error { return b.conn.CloseLasting() }
 // transaction. When a stranger has changed the shape of the table so that this
 // fails, the whole table is made anew.
 func (b *Backend) Replace(_ context.Context, r firewall.Rules) error {
-	err := b.replace(r, false)
-	if err == nil {
-		return nil
+	if err := b.replace(r, false); err != nil {
+		if again := b.replace(r, true); again != nil {
+			return fmt.Errorf("nftables table %s: replace: %w", b.layout.table.Name, errors.Join(err, again))
+		}
 	}
-	if again := b.replace(r, true); again != nil {
-		return fmt.Errorf("nftables table %s: replace: %w", b.layout.table.Name, errors.Join(err, again))
+	if !b.whole {
+		ok, err := b.layout.intact(b.conn, r, false)
+		b.whole = err == nil && ok
 	}
 	return nil
 }
@@ -100,9 +105,9 @@ func (b *Backend) Change(_ context.Context, add, remove []firewall.Forward) erro
 	return nil
 }
 
-// Intact counts rules and elements.
+// Intact compares rules and elements with what the kernel has.
 func (b *Backend) Intact(_ context.Context, r firewall.Rules) (bool, error) {
-	ok, err := b.layout.intact(b.conn, r)
+	ok, err := b.layout.intact(b.conn, r, !b.whole)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}

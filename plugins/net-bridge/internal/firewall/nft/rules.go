@@ -35,8 +35,8 @@ func (l layout) addRules(c *nftables.Conn, ns []firewall.Network) {
 func (l layout) rules(ns []firewall.Network) map[*nftables.Chain][]rule {
 	m := map[*nftables.Chain][]rule{
 		l.chains.raw:        l.rawRules(),
-		l.chains.prerouting: {match(toLocal(), verdict(expr.VerdictJump, "dnat"))},
-		l.chains.output:     {match(toLocal(), verdict(expr.VerdictJump, "dnat"))},
+		l.chains.prerouting: {match(toLocal(), verdict(expr.VerdictJump, l.chains.dnat.Name))},
+		l.chains.output:     {match(toLocal(), verdict(expr.VerdictJump, l.chains.dnat.Name))},
 		l.chains.dnat:       {l.dnatOneAddr(), l.dnatAnyAddr()},
 	}
 	m[l.chains.forward] = l.forwardRules(ns)
