@@ -140,11 +140,32 @@ func flushCases(env NetworkEnv) []netCase {
 			l.needs(network.CapPorts)
 			g := l.attach(l.network(network.Network{}), port(18111, 80, network.TCP))
 			g.serve("tcp4", ":80", "g")
-			l.NoError(env.Flush(l.ctx), "flush the rules")
-			eventually(l.T, 10*time.Second, "the port answers", func() error {
-				_, _, err := (*netNS)(nil).call(l.ctx, "tcp4", "127.0.0.1:18111", impatience)
-				return err
-			})
+			flushed(l, env, 18111)
+		}},
+		{"a port published on a loopback address is for the host alone after rules were flushed", func(l *netLab) {
+			l.needs(network.CapPorts)
+			publishedOnLoopback(l, 18112).forHostAlone(func() { flushed(l, env, 18112) })
+		}},
+		{"containers of different networks do not reach each other after rules were flushed", func(l *netLab) {
+			l.needs(network.CapPorts) // by which the end of the repair is seen
+			a, b := l.attach(l.network(network.Network{})), l.attach(l.network(network.Network{}), port(18113, 80, network.TCP))
+			b.serve("tcp4", ":80", "b")
+			c := l.attach(l.network(network.Network{Internal: true}))
+			c.serve("tcp4", ":80", "c")
+			flushed(l, env, 18113)
+			a.fails(l.T, "a", b.web())
+			a.fails(l.T, "a", c.web())
+			b.fails(l.T, "b", c.web())
 		}},
 	}
+}
+
+// flushed has all rules removed and waits until they are back: a port of the
+// host, which needs them, answers.
+func flushed(l *netLab, env NetworkEnv, hostPort uint16) {
+	l.NoError(env.Flush(l.ctx), "flush the rules")
+	eventually(l.T, 10*time.Second, "the port answers", func() error {
+		_, _, err := (*netNS)(nil).call(l.ctx, "tcp4", hostAddr("127.0.0.1", hostPort), impatience)
+		return err
+	})
 }

@@ -153,24 +153,39 @@ func reachedFromEverywhere(l *netLab) {
 	g.reaches(l.T, "the container itself", "tcp4", hostAddr(w.host.String(), 18080), "g")
 }
 
-func loopbackOnly(l *netLab) {
-	w := newNeighbour(l.T)
-	p := port(18081, 80, network.TCP)
+func loopbackOnly(l *netLab) { publishedOnLoopback(l, 18081).forHostAlone(func() {}) }
+
+// loopbackPort is a port that a container publishes on 127.0.0.1, beside another
+// container of the network and another host.
+type loopbackPort struct {
+	l     *netLab
+	port  uint16
+	n     network.Network
+	other guest
+	w     neighbour
+}
+
+func publishedOnLoopback(l *netLab, hostPort uint16) loopbackPort {
+	p := port(int(hostPort), 80, network.TCP)
 	p.HostIP = netip.MustParseAddr("127.0.0.1")
 	n := l.network(network.Network{})
-	g := l.attach(n, p)
-	g.serve("tcp4", ":80", "g")
-	(*netNS)(nil).reaches(l.T, "the host", "tcp4", "127.0.0.1:18081", "g")
-	w.fails(l.T, "another host", hostAddr(w.host.String(), 18081))
-	other := l.attach(n)
-	for name, ns := range map[string]*netNS{"another host": w.netNS, "a container": other.netNS} {
-		gateway, link := w.host, "wire0"
-		if ns == other.netNS {
-			gateway, link = n.Subnets[0].Gateway, "eth0"
-		}
-		ns.sendLoopbackTo(l, link, gateway)
-		ns.fails(l.T, name+", with forged packets,", "127.0.0.1:18081")
-	}
+	lp := loopbackPort{l: l, port: hostPort, n: n, w: newNeighbour(l.T)}
+	l.attach(n, p).serve("tcp4", ":80", "g")
+	lp.other = l.attach(n)
+	return lp
+}
+
+// forHostAlone demands that the host alone reaches the port, after something was
+// done to it.
+func (lp loopbackPort) forHostAlone(after func()) {
+	l, addr := lp.l, hostAddr("127.0.0.1", lp.port)
+	after()
+	(*netNS)(nil).reaches(l.T, "the host", "tcp4", addr, "g")
+	lp.w.fails(l.T, "another host", hostAddr(lp.w.host.String(), lp.port))
+	lp.w.sendLoopbackTo(l, "wire0", lp.w.host)
+	lp.other.sendLoopbackTo(l, "eth0", lp.n.Subnets[0].Gateway)
+	lp.w.fails(l.T, "another host, with forged packets,", addr)
+	lp.other.fails(l.T, "a container, with forged packets,", addr)
 }
 
 // sendLoopbackTo makes a namespace send packets for 127.0.0.1 out to a gateway,
