@@ -69,6 +69,18 @@ func openFiles(t *testing.T, pid int) int {
 	return len(fds)
 }
 
+// hierarchies are where cgroups are mounted: version 1 has one for each
+// controller, version 2 has one, and both may be there.
+func hierarchies(t *testing.T) (dirs []string) {
+	t.Helper()
+	for line := range strings.Lines(read(t, "/proc/self/mounts")) {
+		if f := strings.Fields(line); f[2] == "cgroup" || f[2] == "cgroup2" {
+			dirs = append(dirs, f[1])
+		}
+	}
+	return dirs
+}
+
 // group is a cgroup of the test's own, in one of version 1's hierarchies or in
 // version 2's.
 func group(t *testing.T, controller string, pids ...int) (dir string) {
@@ -76,6 +88,7 @@ func group(t *testing.T, controller string, pids ...int) (dir string) {
 	dir = "/sys/fs/cgroup/" + controller
 	if _, err := os.Stat(dir); err != nil {
 		dir = "/sys/fs/cgroup"
+		write(t, dir+"/cgroup.subtree_control", "+"+controller)
 	}
 	parent := dir
 	dir = filepath.Join(dir, "strake-shortage-"+strconv.Itoa(os.Getpid())+"-"+strconv.Itoa(pids[0]))
