@@ -124,7 +124,7 @@ powercut: build-faults ## cut the power CUTS times under load, and look what is 
 	$(GO) test -count=1 -v -timeout 24h -run '^TestPowerCuts' ./test/crash -cuts $(CUTS) -seed $(SEED)
 
 # The part of test/shortage that is quick; make shortage runs all of it.
-SHORTAGES := StoppedDrivers|KeptAfterTheShortage|FullAtCreate|TooLittleSpace|SomebodyRemoves|StreamsThatAreAbandoned
+SHORTAGES := StoppedDrivers|KeptAfterTheShortage|FullAtCreate|TooLittleSpace|SomebodyRemoves|StreamsThatAreAbandoned|AnswerWithWhatIsAnothers|KeepWhatTheyAre
 
 .PHONY: shortage
 shortage: build ## hangs, shortages, clocks that are set, hostile clients and drivers, with figures: the long form

@@ -295,7 +295,10 @@ func (m *Manager) furnish(ctx context.Context, rec *record, u *undo) (rootfs []s
 	if err == nil {
 		err = m.save(*rec)
 	}
-	err = errors.Join(err, g.Wait())
+	if err = errors.Join(err, g.Wait()); err != nil {
+		return nil, err
+	}
+	rec.Root, err = m.ownRoot(rec.ID, rootfs)
 	return rootfs, err
 }
 

@@ -70,6 +70,10 @@ type Manager struct {
 	units map[string]*unit  // guarded by mu; by id
 	names map[string]string // guarded by mu; name with slash → id
 	execs map[string]*unit  // guarded by mu; exec id → container
+	// owners are the containers by the directories that are written to in their
+	// roots, owned the reverse; see ownRoot.
+	owners map[string]string   // guarded by mu
+	owned  map[string][]string // guarded by mu
 
 	// ctx ends with Close, and with it all goroutines counted by group.
 	ctx    context.Context //nolint:containedctx // the manager's own life, not a caller's
@@ -99,7 +103,7 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		cfg: cfg, log: cfg.Log, boot: cfg.Store.BootID(),
 		records: store.NewTable[record]("containers"), table: transitions(), users: newUserCache(),
-		units: map[string]*unit{}, names: map[string]string{}, execs: map[string]*unit{}, watching: map[string]bool{}, uncollected: map[string]bool{},
+		units: map[string]*unit{}, names: map[string]string{}, execs: map[string]*unit{}, owners: map[string]string{}, owned: map[string][]string{}, watching: map[string]bool{}, uncollected: map[string]bool{},
 		settled: make(chan struct{}),
 	}
 	if cfg.Machine == nil {
@@ -118,6 +122,10 @@ func New(cfg Config) (*Manager, error) {
 	err := cfg.Store.View(func(tx *store.Tx) error {
 		return m.records.Each(tx, func(id string, r record) error {
 			m.units[id], m.names[r.Name] = newUnit(r), id
+			for _, dir := range r.Root {
+				m.owners[dir] = id
+			}
+			m.owned[id] = r.Root
 			return nil
 		})
 	})

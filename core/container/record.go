@@ -39,6 +39,9 @@ type record struct {
 	// Endpoints are the networks to join, as the user configured them.
 	Endpoints map[string]*apinetwork.EndpointSettings `json:",omitempty"`
 	Mounts    []mountPoint                            `json:",omitempty"`
+	// Root are the directories that are written to in the container's root file
+	// system, as of its last start.
+	Root []string `json:",omitempty"`
 	// Drivers that the container was made with.
 	StorageDriver, RuntimeDriver, OCIRuntime string
 	Run                                      run

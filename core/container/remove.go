@@ -117,6 +117,7 @@ func (m *Manager) clear(ctx context.Context, u *unit, r record, volumes bool) er
 	if err := m.erase(u); err != nil {
 		return err
 	}
+	m.disown(r.ID)
 	snapshot := make(chan error, 1)
 	go func() { snapshot <- m.cfg.Drivers.Storage().Remove(ctx, r.snapshotKey()) }()
 	err := errors.Join(m.cfg.Volumes.Release(ctx, r.ID, volumes), os.RemoveAll(m.dir(r.ID)))

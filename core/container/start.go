@@ -180,7 +180,7 @@ func (m *Manager) createProcess(ctx context.Context, u *unit, r record, rt runti
 	if err != nil {
 		return h, &commandError{err}
 	}
-	return h, nil
+	return h, m.ownHandle(u, r.RuntimeDriver, h)
 }
 
 // clearStale repeats the clean-up of a former run that failed.
@@ -253,6 +253,11 @@ func (m *Manager) rootfs(ctx context.Context, u *unit, r record, owner userNS) (
 		if rootfs, err = m.cfg.Drivers.Storage().Mounts(ctx, r.snapshotKey()); err != nil {
 			return nil, err
 		}
+		root, err := m.ownRoot(r.ID, rootfs)
+		if err != nil {
+			return nil, err
+		}
+		u.change(func(r *record) { r.Root = root })
 	}
 	if err := m.mountShm(r, owner.ids); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"syscall"
@@ -20,24 +21,37 @@ func (p runtimeProxy) Create(ctx context.Context, r runtime.CreateRequest) (driv
 	}
 	c, err := call(ctx, p.in, starts("Create"), func(ctx context.Context, d runtime.Driver) (created, error) {
 		h, s, err := d.Create(ctx, r)
-		return created{h, s}, err
+		return created{h, s}, p.asked("Create", r.ID, "", s, err)
 	})
 	return c.handle, c.state, err
 }
 
+// asked refuses a state that is not of the process asked for.
+func (p runtimeProxy) asked(method string, id runtime.ContainerID, exec runtime.ExecID, s runtime.State, err error) error {
+	if err != nil {
+		return err
+	}
+	return cmp.Or(same(p.in, method, "container", id, s.ID), same(p.in, method, "exec", exec, s.Exec))
+}
+
 func (p runtimeProxy) Start(ctx context.Context, id runtime.ContainerID) (runtime.State, error) {
-	return call(ctx, p.in, quick("Start"), func(ctx context.Context, d runtime.Driver) (runtime.State, error) { return d.Start(ctx, id) })
+	return call(ctx, p.in, quick("Start"), func(ctx context.Context, d runtime.Driver) (runtime.State, error) {
+		s, err := d.Start(ctx, id)
+		return s, p.asked("Start", id, "", s, err)
+	})
 }
 
 func (p runtimeProxy) Recover(ctx context.Context, id runtime.ContainerID, h driver.Handle) (runtime.State, error) {
 	return call(ctx, p.in, quick("Recover"), func(ctx context.Context, d runtime.Driver) (runtime.State, error) {
-		return d.Recover(ctx, id, h)
+		s, err := d.Recover(ctx, id, h)
+		return s, p.asked("Recover", id, "", s, err)
 	})
 }
 
 func (p runtimeProxy) State(ctx context.Context, id runtime.ContainerID, exec runtime.ExecID) (runtime.State, error) {
 	return call(ctx, p.in, quick("State"), func(ctx context.Context, d runtime.Driver) (runtime.State, error) {
-		return d.State(ctx, id, exec)
+		s, err := d.State(ctx, id, exec)
+		return s, p.asked("State", id, exec, s, err)
 	})
 }
 
@@ -78,7 +92,7 @@ func (p runtimeProxy) Exec(ctx context.Context, r runtime.ExecRequest) (runtime.
 	pol := policy{method: "Exec", timeout: quickCall, once: true}
 	s, err := call(ctx, p.in, pol, func(ctx context.Context, d runtime.Driver) (started, error) {
 		st, socket, err := d.Exec(ctx, r)
-		return started{st, socket}, err
+		return started{st, socket}, p.asked("Exec", r.ID, r.Exec, st, err)
 	})
 	return s.state, s.socket, err
 }

@@ -43,19 +43,30 @@ func newStorage(in *instance) storage.Driver {
 
 func (p storageProxy) Prepare(ctx context.Context, key, parent storage.SnapshotKey, o storage.PrepareOptions) ([]mount.Mount, error) {
 	return call(ctx, p.in, quick("Prepare"), func(ctx context.Context, d storage.Driver) ([]mount.Mount, error) {
-		return d.Prepare(ctx, key, parent, o)
+		mounts, err := d.Prepare(ctx, key, parent, o)
+		return mounts, p.own("Prepare", mounts, err)
 	})
+}
+
+// own refuses mounts of what is not the driver's.
+func (p storageProxy) own(method string, mounts []mount.Mount, err error) error {
+	if err != nil {
+		return err
+	}
+	return p.in.confined(method, mounts)
 }
 
 func (p storageProxy) View(ctx context.Context, key, parent storage.SnapshotKey, o storage.PrepareOptions) ([]mount.Mount, error) {
 	return call(ctx, p.in, quick("View"), func(ctx context.Context, d storage.Driver) ([]mount.Mount, error) {
-		return d.View(ctx, key, parent, o)
+		mounts, err := d.View(ctx, key, parent, o)
+		return mounts, p.own("View", mounts, err)
 	})
 }
 
 func (p storageProxy) Mounts(ctx context.Context, key storage.SnapshotKey) ([]mount.Mount, error) {
 	return call(ctx, p.in, quick("Mounts"), func(ctx context.Context, d storage.Driver) ([]mount.Mount, error) {
-		return d.Mounts(ctx, key)
+		mounts, err := d.Mounts(ctx, key)
+		return mounts, p.own("Mounts", mounts, err)
 	})
 }
 
@@ -69,7 +80,11 @@ func (p storageProxy) Remove(ctx context.Context, key storage.SnapshotKey) error
 
 func (p storageProxy) Stat(ctx context.Context, key storage.SnapshotKey) (storage.Snapshot, error) {
 	return call(ctx, p.in, quick("Stat"), func(ctx context.Context, d storage.Driver) (storage.Snapshot, error) {
-		return d.Stat(ctx, key)
+		s, err := d.Stat(ctx, key)
+		if err == nil {
+			err = same(p.in, "Stat", "snapshot", key, s.Key)
+		}
+		return s, err
 	})
 }
 

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -158,8 +159,29 @@ func (m *Manager) join(ctx context.Context, e *endpoint) (err error) {
 			e.Made, err = d.Attach(ctx, e.Request)
 		}
 	}
+	if err == nil {
+		err = m.own(e)
+	}
 	if err != nil {
+		e.Made = sdk.Attachment{}
 		return fmt.Errorf("failed to set up container networking: network %s: %w", e.Network, err)
+	}
+	return nil
+}
+
+// own refuses a handle that another endpoint of the driver has already: handed
+// back, it would have the driver take one for the other.
+func (m *Manager) own(e *endpoint) error {
+	if len(e.Made.Handle.State) == 0 {
+		return nil
+	}
+	for _, a := range m.allAttachments() {
+		for i := range a.Endpoints {
+			x := &a.Endpoints[i]
+			if x.Request.Endpoint != e.Request.Endpoint && x.DriverKey == e.DriverKey && bytes.Equal(x.Made.Handle.State, e.Made.Handle.State) {
+				return fmt.Errorf("network driver %q: Attach: wrong answer: the handle is that of container %s: %w", e.Driver, a.Name, errdefs.ErrInternal)
+			}
+		}
 	}
 	return nil
 }

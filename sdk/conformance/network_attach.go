@@ -116,7 +116,7 @@ func attachCases() []netCase {
 				})
 			})
 		}},
-		{"many attach at once and get addresses of their own", attachMany},
+		{"many attach at once and get addresses and handles of their own", attachMany},
 		{"names can be replaced", func(l *netLab) {
 			g := l.attach(l.network(network.Network{}))
 			for range 2 {
@@ -194,6 +194,10 @@ func attachMany(l *netLab) {
 		if seen[ip] || seen[hp] {
 			l.Fatalf("%s or port %s was given twice", ip, hp)
 		}
-		seen[ip], seen[hp] = true, true
+		note := "handle " + string(a.Handle.State)
+		if len(a.Handle.State) > 0 && seen[note] {
+			l.Fatalf("two endpoints have the %s", note)
+		}
+		seen[ip], seen[hp], seen[note] = true, true, true
 	}
 }

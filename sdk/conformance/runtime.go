@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -47,6 +48,7 @@ func lifecycleCases() []runtimeCase {
 	return []runtimeCase{
 		{"a container goes from created over running to stopped and is gone", lifecycle},
 		{"Create, Start and Delete may be repeated", repeatedLifecycle},
+		{"each container has a handle of its own, or an empty one", handlesOfTheirOwn},
 		{"an exit code is told as it is, a signal as 128 and its number", exitCodes},
 		{"unknown containers are not found, but can be deleted", unknownContainers},
 		{"a command that does not exist is not found, and leaves nothing", missingCommand},
@@ -136,6 +138,13 @@ func exitCodes(l *runtimeLab) {
 	l.NoError(l.d.Kill(l.ctx, b.id, "", 9, false), "kill")
 	if e := l.wait(b, ""); e.Code != 137 || !e.Known {
 		l.Errorf("killed: %+v, want code 137", e)
+	}
+}
+
+func handlesOfTheirOwn(l *runtimeLab) {
+	a, b := l.create(box{script: `true`}), l.create(box{script: `true`})
+	if len(a.handle.State) > 0 && bytes.Equal(a.handle.State, b.handle.State) {
+		l.Errorf("two containers have the handle %q", a.handle.State)
 	}
 }
 

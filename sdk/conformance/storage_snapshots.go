@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/strakehq/strake/sdk/driver"
+	"github.com/strakehq/strake/sdk/mount"
 	"github.com/strakehq/strake/sdk/storage"
 )
 
@@ -30,9 +31,25 @@ func snapshotCases() []storageCase {
 		{"a size limit is enforced or refused", sizeLimit},
 		{"a view shows its parent's files and cannot be written", viewReadOnly},
 		{"mounts are handed out again, but not those of committed snapshots", mountsAgain},
+		{"no two snapshots share a directory that is written to", directoriesOfTheirOwn},
 		{"snapshots of one parent may be prepared at once", prepareAtOnce},
 		{"one key may be prepared by several at once", prepareOneAtOnce},
 		{"a chain of 70 layers can be read and written", longChain},
+	}
+}
+
+func directoriesOfTheirOwn(l *storageLab) {
+	seen := map[string]storage.SnapshotKey{}
+	for _, key := range []storage.SnapshotKey{"own-1", "own-2", "own-3"} {
+		for _, m := range l.prepare(key, "") {
+			written, _ := mount.Dirs(m)
+			for _, dir := range written {
+				if other, ok := seen[dir]; ok {
+					l.Errorf("%s is written to in %s and in %s", dir, other, key)
+				}
+				seen[dir] = key
+			}
+		}
 	}
 }
 

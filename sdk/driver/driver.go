@@ -120,7 +120,8 @@ type Driver interface {
 }
 
 // Handle is a driver's own note about one thing that it made. The host keeps
-// it and hands it back after a restart; it never looks inside.
+// it and hands it back after a restart; it never looks inside. No two things have
+// the same State, unless it is empty: the host refuses one that it has already.
 type Handle struct {
 	// Version is the format of State, so that a newer driver can read the
 	// handles of an older one.

@@ -31,7 +31,9 @@
 //	Remove("ctr-<id>")
 //
 // Mounts are only descriptions: a driver mounts nothing itself, so that nothing
-// is left mounted when anybody is killed.
+// is left mounted when anybody is killed. The directories in binds and overlays lie
+// below the driver's state directory, or below a path that one of its options names,
+// and no two snapshots share one that is written to: the core refuses others.
 package storage
 
 import (
