@@ -217,7 +217,7 @@ func (d *Driver) unmake(ctx context.Context, n *netState) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(d.netDir.Delete(string(id)), d.curDir.Delete(string(id))); err != nil {
+	if err := errors.Join(d.curDir.Delete(string(id)), d.netDir.Delete(string(id))); err != nil {
 		return err
 	}
 	d.mu.Lock()
