@@ -26,9 +26,7 @@ type container struct {
 		Error    string
 	}
 	HostConfig      struct{ NetworkMode string }
-	NetworkSettings struct {
-		Networks map[string]struct{ EndpointID string }
-	}
+	NetworkSettings struct{ Networks map[string]endpoint }
 }
 
 func (c container) alive() bool { return c.State.Status == "running" || c.State.Status == "paused" }

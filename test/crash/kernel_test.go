@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/vishvananda/netlink"
 )
 
 // checkKernel compares processes, cgroups, mounts and links with the containers.
@@ -31,7 +28,7 @@ func (w *world) checkKernel(all map[string]container) (wrong []string) {
 	wrong = append(wrong, differ("cgroup", w.cgroups(), alive)...)
 	wrong = append(wrong, differ("network namespace", listed(w.h.Dir+"/run/netns"), alive)...)
 	wrong = append(wrong, w.checkMounts(alive)...)
-	return append(wrong, w.checkLinks(all)...)
+	return append(wrong, w.checkNetwork(all)...)
 }
 
 // differ lists what is on one side only.
@@ -197,58 +194,19 @@ func (w *world) checkMounts(alive map[string]bool) (wrong []string) {
 	return append(wrong, differ("mount of the namespace", have, alive)...)
 }
 
-// checkLinks demands one per endpoint and a bridge per network.
-func (w *world) checkLinks(all map[string]container) (wrong []string) {
-	want := map[string]bool{}
-	for _, c := range all {
-		if !c.alive() {
-			continue
-		}
-		for _, n := range c.NetworkSettings.Networks {
-			want["endpoint:"+n.EndpointID] = true
-		}
-	}
-	var nets []struct {
-		ID     string `json:"Id"`
-		Driver string
-	}
-	if err := w.api.get("/networks").into(&nets); err != nil {
-		return []string{err.Error()}
-	}
-	for _, n := range nets {
-		if n.Driver == "bridge" {
-			want["network:"+n.ID] = true
-		}
-	}
-	have := map[string]bool{}
-	err := w.h.Namespace().Do(func() error {
-		links, err := netlink.LinkList()
-		for _, l := range links {
-			switch a := l.Attrs(); a.Name {
-			case "lo", "ext0", "ext1", "ifb0", "ifb1":
-			default:
-				f := strings.SplitN(a.Alias, ":", 3) // strake, the owner, what it is
-				if len(f) < 3 {
-					f = []string{"", "", a.Name}
-				}
-				have[f[2]] = true
-			}
-		}
-		return err
-	})
-	if err != nil {
-		return []string{err.Error()}
-	}
-	for x := range maps.Keys(have) {
+// apart lists what is on one side only.
+func apart(what string, have, want map[string]bool) (wrong []string) {
+	for x := range have {
 		if !want[x] {
-			wrong = append(wrong, "link left: "+x)
+			wrong = append(wrong, what+" left: "+x)
 		}
 	}
-	for x := range maps.Keys(want) {
+	for x := range want {
 		if !have[x] {
-			wrong = append(wrong, "link missing: "+x)
+			wrong = append(wrong, what+" missing: "+x)
 		}
 	}
+	slices.Sort(wrong)
 	return wrong
 }
 
