@@ -108,7 +108,7 @@ func (w *world) checkFate(f *fate, all map[string]container) string {
 	status, c := "absent", container{}
 	switch f.kind {
 	case "image":
-		status = w.image(f.name)
+		status = w.exists("/images/" + f.name + "/json")
 	case "volume":
 		status = w.exists("/volumes/" + f.name)
 	case "network":
@@ -123,11 +123,42 @@ func (w *world) checkFate(f *fate, all map[string]container) string {
 	if !slices.Contains(f.may, status) {
 		return fmt.Sprintf("%s %s: is %s, and may be %s", f.kind, f.name, status, strings.Join(f.may, " or "))
 	}
-	if status != "exited" || f.code < 0 {
-		return ""
+	if wrong := w.checkEnd(f, c); status == "exited" && wrong != "" {
+		return fmt.Sprintf("container %s: exit code %d (%s), want %d, restarted %d times: %s",
+			f.name, c.State.ExitCode, c.State.Error, f.code, c.RestartCount, wrong)
 	}
-	if c.State.ExitCode != f.code && c.State.Error == "" && !w.excused {
-		return fmt.Sprintf("container %s: exit code %d, want %d (%s)", f.name, c.State.ExitCode, f.code, c.State.Error)
+	return ""
+}
+
+// unknownStatus is told of a process of which nobody could learn how it ended,
+// with a code of its own; a start that failed has another, and says why.
+const (
+	unknownStatus = "the exit status is unknown: nobody was there to learn it"
+	codeUnknown   = 255
+	codeNoStart   = 128
+)
+
+// checkEnd says what is not true of a container that has ended. The daemon's
+// death excuses nothing of it: an exit that it did not record is the next one's to
+// record, and the start that it did not finish counts.
+func (w *world) checkEnd(f *fate, c container) string {
+	policy := f.restarts >= 0
+	switch e := c.State.Error; {
+	case f.code < 0:
+		return "it was never to run"
+	case e == unknownStatus && (!w.excused || c.State.ExitCode != codeUnknown):
+		return "somebody must have known how it ended"
+	case e == unknownStatus, e == "" && c.State.ExitCode == f.code:
+	case e == "" || c.State.ExitCode != codeNoStart || len(e) < 10:
+		return "that is not how it ended"
+	case !f.unsure && !policy:
+		return "every start succeeded"
+	}
+	if policy && c.RestartCount != f.restarts {
+		return fmt.Sprintf("want %d restarts", f.restarts)
+	}
+	if !policy && c.RestartCount != 0 {
+		return "no policy restarts it"
 	}
 	return ""
 }
@@ -147,8 +178,15 @@ func (w *world) checkResidents(all map[string]container) (wrong []string) {
 			wrong = append(wrong, fmt.Sprintf("resident %s is %q: %s", n, s, by[n].State.Error))
 		}
 	}
-	if c := by["exited"].State.ExitCode; c != 11 {
-		wrong = append(wrong, fmt.Sprintf("resident exited: exit code %d, want 11", c))
+	for n, code := range map[string]int{"exited": 11, "stopped": 137} {
+		if s := by[n].State; s.ExitCode != code || s.Error != "" {
+			wrong = append(wrong, fmt.Sprintf("resident %s: exit code %d (%s), want %d", n, s.ExitCode, s.Error, code))
+		}
+	}
+	if n := by["again"].RestartCount; n < w.restarts {
+		wrong = append(wrong, fmt.Sprintf("resident again: restarted %d times, and it was %d", n, w.restarts))
+	} else {
+		w.restarts = n
 	}
 	if err := get(w.h.HTTP(), "http://127.0.0.1:8080/", "resident"); err != nil {
 		wrong = append(wrong, fmt.Sprintf("resident web: %v", err))

@@ -18,11 +18,15 @@ type fate struct {
 	// may lists the statuses that are true to what was answered. A container
 	// that is not there is "absent", anything else "absent" or "there".
 	may []string
-	// code is the exit code that an exited container must show; -1: any.
+	// code is the exit code that an exited container must show, unless it could
+	// not be started; -1: it never runs.
 	code int
-	// restarts must be counted, when not negative.
+	// restarts are those that an exited container must show; -1: no policy
+	// restarts it.
 	restarts int
-	history  []string
+	// unsure: a call failed, or nobody knows.
+	unsure  bool
+	history []string
 }
 
 // teller tells one story: it makes calls one after the other and keeps in mind
@@ -30,6 +34,7 @@ type fate struct {
 type teller struct {
 	w        *world
 	name     string // begins all names in the story
+	daemon   int    // the pid of who answers
 	fates    []*fate
 	lies     []string // answers that cannot be true
 	doubts   []string // answers that cannot be true unless nobody was left to know
@@ -48,20 +53,38 @@ func (s *teller) thing(kind, suffix string) *fate {
 // any of them. It says whether the story can go on.
 func (s *teller) step(f *fate, a answer, then []string, also ...string) bool {
 	f.history = append(f.history, a.String())
-	switch {
-	case a.ok():
+	if a.ok() {
 		f.may = then
 		return true
-	case a.late():
-		s.lies = append(s.lies, "no answer within "+patience.String()+": "+a.call)
-		f.may = slices.Concat(f.may, then, also)
-	case a.refused():
-		s.refuse(a)
-		f.may = slices.Concat(f.may, also)
-	default:
-		f.may = slices.Concat(f.may, then, also)
+	}
+	s.failed(a)
+	f.unsure = true
+	if f.may = slices.Concat(f.may, also); !a.refused() {
+		f.may = slices.Concat(f.may, then)
 	}
 	return false
+}
+
+// failed notes a call that had no success. Without an answer it is a lie, unless
+// the daemon died.
+func (s *teller) failed(a answer) {
+	switch {
+	case a.late():
+		s.lies = append(s.lies, "no answer within "+patience.String()+": "+a.call)
+	case a.refused():
+		s.refuse(a)
+	case s.w.survives(s.daemon):
+		s.lies = append(s.lies, "the daemon lives and gives no answer: "+a.String())
+	}
+}
+
+// get asks for something.
+func (s *teller) get(path string) answer {
+	a := s.w.api.get(path)
+	if !a.ok() {
+		s.failed(a)
+	}
+	return a
 }
 
 // refuse notes a refusal, which must say why.
@@ -124,10 +147,8 @@ func tellShort(s *teller) {
 	if err := json.Unmarshal(a.body, &end); err != nil || end.StatusCode != 42 {
 		s.doubt(f, "wait says %s (%v), want 42", a.body, err)
 	}
-	if a := s.w.api.get("/containers/" + f.name + "/logs?stdout=1&stderr=1"); a.ok() {
+	if a := s.get("/containers/" + f.name + "/logs?stdout=1&stderr=1"); a.ok() {
 		s.wholeLog(f, a.body, short)
-	} else if a.refused() {
-		s.refuse(a)
 	}
 	s.remove(f)
 }
@@ -150,6 +171,7 @@ func (s *teller) wholeLog(f *fate, frames []byte, n int) {
 // containers.
 func tellServed(s *teller) {
 	f := s.thing("container", "")
+	f.code = 137
 	ports := object{"PortBindings": object{"80/tcp": []object{{"HostPort": "0"}}}}
 	script := `echo served >/tmp/index.html; exec httpd -f -p 80 -h /tmp`
 	if !s.create(f, script, ports, object{"ExposedPorts": object{"80/tcp": object{}}}) ||
@@ -174,7 +196,6 @@ func tellServed(s *teller) {
 		return
 	}
 	s.fetch(f)
-	f.code = 137
 	if s.step(f, s.call(f, "stop?t=0"), []string{"exited"}, "exited") {
 		s.remove(f)
 	}
@@ -182,7 +203,7 @@ func tellServed(s *teller) {
 
 // fetch gets the page of a container that serves by its published port.
 func (s *teller) fetch(f *fate) {
-	a := s.w.api.get("/containers/" + f.name + "/json")
+	a := s.get("/containers/" + f.name + "/json")
 	if !a.ok() {
 		return
 	}
@@ -243,7 +264,7 @@ func (s *teller) exec(f *fate) bool {
 		return false
 	}
 	out, err := lines(a.body)
-	if inspected := s.w.api.get("/exec/" + made.ID + "/json"); inspected.ok() {
+	if inspected := s.get("/exec/" + made.ID + "/json"); inspected.ok() {
 		var e struct{ ExitCode *int }
 		if uerr := json.Unmarshal(inspected.body, &e); uerr != nil || e.ExitCode == nil || *e.ExitCode != 9 {
 			s.doubt(f, "exec: inspect says %s, want exit code 9", inspected.body)
@@ -260,14 +281,13 @@ func (s *teller) rename(f *fate) bool {
 	a := s.w.api.post("/containers/"+f.name+"/rename?name="+next.name, nil)
 	f.history = append(f.history, a.String())
 	next.history = f.history
-	switch {
-	case a.ok():
+	next.code = f.code
+	if a.ok() {
 		next.may, f.may = f.may, []string{"absent"}
 		*f, *next = *next, *f // the story goes on with the new name
 		return true
-	case a.refused():
-		s.refuse(a)
-	default:
+	}
+	if s.failed(a); !a.refused() {
 		next.may = []string{"absent", "running"}
 		f.may = append(f.may, "absent")
 	}
@@ -279,7 +299,7 @@ func tellPolicy(s *teller) {
 	f := s.thing("container", "")
 	f.code, f.restarts = 5, 2
 	policy := object{"RestartPolicy": object{"Name": "on-failure", "MaximumRetryCount": 2}}
-	if !s.create(f, "exit 5", policy, nil) || !s.step(f, s.call(f, "start"), []string{"exited"}, "exited") {
+	if !s.create(f, "exit 5", policy, nil) || !s.step(f, s.call(f, "start"), []string{"exited"}) {
 		return
 	}
 	s.w.soon(func() bool { return s.w.status(f.name) == "exited" })
@@ -288,6 +308,7 @@ func tellPolicy(s *teller) {
 // tellRemoved runs a container that is removed at its end.
 func tellRemoved(s *teller) {
 	f := s.thing("container", "")
+	f.code = 3
 	if !s.create(f, "exit 3", object{"AutoRemove": true}, nil) {
 		f.may = append(f.may, "absent") // the next daemon removes what was not started
 		return
@@ -303,8 +324,9 @@ func tellRemoved(s *teller) {
 func tellImage(s *teller) {
 	f, c, tag := s.thing("image", ""), s.thing("container", "-of"), s.thing("image", "-tag")
 	f.name = s.w.images[int(s.w.turn.Add(1))%len(s.w.images)]
-	f.may = []string{s.w.image(f.name)}
-	if f.may[0] == "unknown" {
+	was := s.w.api.get("/images/" + f.name + "/json")
+	if f.may = []string{presence(was)}; f.may[0] == "unknown" {
+		s.failed(was)
 		f.may = []string{"absent", "there"}
 	}
 	if !s.step(f, s.w.api.pull(f.name), []string{"there"}) {
@@ -329,6 +351,7 @@ func tellThings(s *teller) {
 		!s.step(n, s.w.api.post("/networks/create", object{"Name": n.name, "Driver": "bridge"}), []string{"there"}) {
 		return
 	}
+	c.code = 137
 	host := object{"Binds": []string{v.name + ":/data"}, "NetworkMode": n.name, "Tmpfs": object{"/scratch": ""}}
 	if !s.create(c, "echo kept >/data/file; exec sleep 1000", host, object{"Volumes": object{"/anonymous": object{}}}) ||
 		!s.step(c, s.call(c, "start"), []string{"running"}) {
@@ -338,7 +361,6 @@ func tellThings(s *teller) {
 		!s.step(c, s.w.api.post("/networks/"+n.name+"/disconnect", object{"Container": c.name, "Force": true}), []string{"running"}) {
 		return
 	}
-	c.code = 137
 	if !s.step(c, s.call(c, "kill"), []string{"exited", "running"}, "exited", "running") || !s.remove(c) {
 		return
 	}

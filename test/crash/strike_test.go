@@ -225,12 +225,23 @@ func (w *world) tell(n int) []*teller {
 	var tellers []*teller
 	var all sync.WaitGroup
 	for k, story := range stories() {
-		s := &teller{w: w, name: fmt.Sprintf("%s-%d", k, n)}
+		s := &teller{w: w, name: fmt.Sprintf("%s-%d", k, n), daemon: w.h.Pid()}
 		tellers = append(tellers, s)
 		all.Go(func() { story(s) })
 	}
 	all.Wait()
 	return tellers
+}
+
+// survives says whether a process that broke a connection is there still after
+// the time that a killed one takes to be gone.
+func (w *world) survives(pid int) bool {
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if !testkit.Alive(pid) {
+			return false
+		}
+	}
+	return true
 }
 
 // collect gathers what the stories have to say.

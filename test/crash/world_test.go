@@ -40,6 +40,7 @@ type world struct {
 
 	follower *follower
 	excused  bool // in this round an exit status may be unknown
+	restarts int  // of the resident "again", so far
 }
 
 // shared are the registry's images for stories. Each has a layer of its own over
@@ -176,11 +177,11 @@ func (w *world) status(name string) string {
 	return c.State.Status
 }
 
-func (w *world) image(name string) string { return w.exists("/images/" + name + "/json") }
-
 // exists asks for an object that is no container.
-func (w *world) exists(path string) string {
-	switch a := w.api.get(path); {
+func (w *world) exists(path string) string { return presence(w.api.get(path)) }
+
+func presence(a answer) string {
+	switch {
 	case a.ok():
 		return "there"
 	case a.status == http.StatusNotFound && a.broken == nil:
