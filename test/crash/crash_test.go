@@ -35,6 +35,9 @@ const roundsPerWorld = 40
 // never came.
 const settled = 25 * time.Second
 
+// fullRun is from how many faults on a run goes on until every point was dealt.
+const fullRun = 1000
+
 // TestNothingIsLost is the long form of the crash matrix: make crash.
 func TestNothingIsLost(t *testing.T) {
 	if *faults == 0 {
@@ -44,7 +47,10 @@ func TestNothingIsLost(t *testing.T) {
 	r, p := newReport(), newPlan(*seed, mishap.All())
 	began := time.Now()
 	defer func() { t.Logf("in %s: %s", time.Since(began).Round(time.Second), r) }()
-	for n := 0; r.faults < *faults && time.Since(began) < *budget && !t.Failed(); {
+	goesOn := func() bool {
+		return (r.faults < *faults || *faults >= fullRun && !p.dealt()) && time.Since(began) < *budget
+	}
+	for n := 0; goesOn() && !t.Failed(); {
 		t.Run("world", func(t *testing.T) {
 			var opts []testkit.Option
 			if *remap {
@@ -53,20 +59,28 @@ func TestNothingIsLost(t *testing.T) {
 			w := newWorld(t, opts...)
 			defer w.count(r)
 			for range roundsPerWorld {
-				w.round(n, p.next(), settled, r)
-				n++
-				if r.faults >= *faults || time.Since(began) > *budget {
+				s := p.next()
+				acted := r.points[s.point]
+				w.round(n, s, settled, r)
+				if r.points[s.point] == acted {
+					p.missed(s.point)
+				}
+				if n++; !goesOn() {
 					break
 				}
 			}
 		})
 	}
-	if r.faults < *faults {
-		return // the budget has ended it
+	if r.faults >= *faults { // or the budget has ended it
+		for _, point := range mishap.All() {
+			if !r.seen[point] {
+				t.Errorf("the load never comes to the point %s", point)
+			}
+		}
 	}
-	for _, point := range mishap.All() {
-		if !r.seen[point] {
-			t.Errorf("the load never comes to the point %s", point)
+	if p.dealt() {
+		for _, x := range r.missing() {
+			t.Error(x)
 		}
 	}
 }

@@ -43,21 +43,37 @@ const stopped = " stopped"
 // aMinute is longer than any driver may leave the daemon without an answer.
 const aMinute = time.Minute
 
-// plan deals out points, each before any comes again.
+// plan deals out points, each before any comes again. One that did not act is
+// dealt twice more, for its first hit.
 type plan struct {
 	rng    *rand.Rand
 	deck   []mishap.Point
 	all    []mishap.Point
+	late   map[mishap.Point]int // how often one of the deck did not act
+	decks  int                  // begun
 	count  int
 	minute map[string]bool // who has been stopped for a minute
 }
 
 func newPlan(seed int64, all []mishap.Point) *plan {
-	return &plan{rng: rand.New(rand.NewSource(seed)), all: all, minute: map[string]bool{}}
+	return &plan{rng: rand.New(rand.NewSource(seed)), all: all, late: map[mishap.Point]int{}, minute: map[string]bool{}}
 }
+
+// missed has a point that did not act dealt again.
+func (p *plan) missed(point mishap.Point) {
+	const again = 2
+	if p.late[point]++; p.late[point] <= again {
+		p.deck = append(p.deck, point)
+	}
+}
+
+// dealt says that every point was dealt, as often as it may be.
+func (p *plan) dealt() bool { return p.decks > 1 || p.decks == 1 && len(p.deck) == 0 }
 
 func (p *plan) next() strike {
 	if len(p.deck) == 0 {
+		clear(p.late)
+		p.decks++
 		p.deck = slices.Clone(p.all)
 		p.rng.Shuffle(len(p.deck), func(i, j int) { p.deck[i], p.deck[j] = p.deck[j], p.deck[i] })
 	}
@@ -65,6 +81,9 @@ func (p *plan) next() strike {
 	p.deck = p.deck[1:]
 	if many(s.point) {
 		s.hit = 1 + p.rng.Intn(40)
+	}
+	if p.late[s.point] > 0 {
+		s.hit = 1
 	}
 	switch {
 	case inDriver(s.point) && p.rng.Intn(4) == 0:

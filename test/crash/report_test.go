@@ -52,6 +52,24 @@ func (r *report) refuse(text string) {
 	r.refusals[text]++
 }
 
+// missing lists what a run that dealt every point has not done.
+func (r *report) missing() (list []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range mishap.All() {
+		if r.points[p] == 0 {
+			list = append(list, "the point never acted: "+string(p))
+		}
+	}
+	for _, v := range randoms() {
+		// What stands for several is counted by whom it hit.
+		if !slices.Contains([]string{"drivers", "everything", "shims", "shim and runtime"}, v) && r.victims["at random: "+v] == 0 {
+			list = append(list, "nobody was struck at random: "+v)
+		}
+	}
+	return list
+}
+
 // short says how many faults there were, of which kind.
 func (r *report) short() string {
 	r.mu.Lock()
