@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -70,26 +71,32 @@ func (d *disk) writes() string {
 
 // cut copies the disk as it is at one moment: its writers are stopped, and when
 // the device was written to during the copy, by the kernel, the copy is thrown
-// away.
-func (d *disk) cut(w *world, to string) {
+// away. It returns what clients knew for sure at that moment.
+func (d *disk) cut(w *world, k *told, to string) map[string]string {
 	d.t.Helper()
 	for range 500 {
 		pids := w.writers()
 		for _, p := range pids {
 			syscall.Kill(p, syscall.SIGSTOP) // it may have ended
 		}
-		before := d.writes()
+		before, promised := d.writes(), k.copy()
 		run(d.t, "cp", "--sparse=always", d.file, to)
 		same := strings.HasSuffix(before, " 0") && before == d.writes()
+		k.confirm(promised)
 		for _, p := range pids {
 			syscall.Kill(p, syscall.SIGCONT)
 		}
 		if same {
-			return
+			states := map[string]string{}
+			for name, s := range promised {
+				states[name] = s.state
+			}
+			return states
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 	d.t.Fatal("the disk is never quiet for as long as a copy takes")
+	return nil
 }
 
 // writers are all processes that write to the state directory.
@@ -105,66 +112,109 @@ func (w *world) writers() (pids []int) {
 	return append(pids, w.h.Pid())
 }
 
-// told is what clients know for sure of objects: "there" or "absent"; what is
-// being changed is not in it.
+// known is what clients know for sure of an object, "there" or "absent", since
+// its turn-th change; "": it is being changed.
+type known struct {
+	state string
+	turn  int
+}
+
+// told is what they know of each.
 type told struct {
 	mu    sync.Mutex
-	state map[string]string // guarded by mu
+	state map[string]known // guarded by mu
 }
 
 func (k *told) set(name, state string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if state == "" {
-		delete(k.state, name)
-	} else {
-		k.state[name] = state
-	}
+	k.state[name] = known{state, k.state[name].turn + 1}
 }
 
-func (k *told) copy() map[string]string {
+// copy is without what is being changed.
+func (k *told) copy() map[string]known {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	c := map[string]string{}
+	c := map[string]known{}
 	for n, s := range k.state {
-		c[n] = s
+		if s.state != "" {
+			c[n] = s
+		}
 	}
 	return c
 }
 
-// churn makes and removes objects of a kind until stop is closed.
+// confirm takes out of a copy what was changed since.
+func (k *told) confirm(c map[string]known) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for n, s := range c {
+		if k.state[n] != s {
+			delete(c, n)
+		}
+	}
+}
+
+// rest is how long an object stays as it is: of one that is always being changed
+// nothing is known at a cut.
+const rest = 60 * time.Millisecond
+
+// step does what makes an object so, and notes it.
+func (w *world) step(k *told, name, state string, do func() answer) {
+	k.set(name, "")
+	if a := do(); a.ok() {
+		k.set(name, state)
+	} else if a.refused() {
+		w.t.Errorf("without a fault: %s", a)
+	}
+	time.Sleep(rest)
+}
+
+// churn makes and removes an object until stop is closed.
 func (w *world) churn(k *told, name string, make, remove func() answer, stop chan struct{}) {
 	for {
-		for _, step := range []struct {
-			do   func() answer
-			then string
-		}{{make, "there"}, {remove, "absent"}} {
+		for _, then := range []string{"there", "absent"} {
 			select {
 			case <-stop:
 				return
 			default:
 			}
-			k.set(name, "")
-			if a := step.do(); a.ok() {
-				k.set(name, step.then)
-			} else if a.refused() {
-				w.t.Errorf("without a fault: %s", a)
-			}
+			w.step(k, name, then, map[string]func() answer{"there": make, "absent": remove}[then])
+		}
+	}
+}
+
+// swap has one of two objects of a kind there, and now and then both, until stop
+// is closed: at any moment it is known of one of them what it is.
+func (w *world) swap(k *told, kind string, make, remove func(name string) answer, stop chan struct{}) {
+	for this, other := kind+"1", kind+"2"; ; this, other = other, this {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		w.step(k, kind+" "+this, "there", func() answer { return make(this) })
+		if w.exists("/"+kind+"s/"+other) == "there" {
+			w.step(k, kind+" "+other, "absent", func() answer { return remove(other) })
 		}
 	}
 }
 
 // load keeps the disk busy, and knows what it was told.
 func (w *world) load(stop chan struct{}) (*told, *sync.WaitGroup) {
-	k, all := &told{state: map[string]string{}}, &sync.WaitGroup{}
+	k, all := &told{state: map[string]known{}}, &sync.WaitGroup{}
 	for _, i := range w.images {
 		all.Go(func() {
 			w.churn(k, "image "+i, func() answer { return w.api.pull(i) }, func() answer { return w.api.delete("/images/" + i) }, stop)
 		})
 	}
 	all.Go(func() {
-		w.churn(k, "volume vol", func() answer { return w.api.post("/volumes/create", object{"Name": "vol"}) },
-			func() answer { return w.api.delete("/volumes/vol") }, stop)
+		w.swap(k, "volume", func(n string) answer { return w.api.post("/volumes/create", object{"Name": n}) },
+			func(n string) answer { return w.api.delete("/volumes/" + n) }, stop)
+	})
+	all.Go(func() {
+		w.swap(k, "network", func(n string) answer { return w.api.post("/networks/create", object{"Name": n, "Driver": "bridge"}) },
+			func(n string) answer { return w.api.delete("/networks/" + n) }, stop)
 	})
 	all.Go(func() {
 		w.churn(k, "container churned", func() answer {
@@ -196,25 +246,21 @@ func TestPowerCutsLoseNothingThatWasPromised(t *testing.T) {
 	defer all.Wait()
 	defer close(stop)
 	rng := newPlan(*seed, nil).rng
-	began := time.Now()
+	began, counts := time.Now(), map[string]int{}
 	for n := range *cuts {
 		time.Sleep(time.Duration(rng.Intn(400)) * time.Millisecond)
 		img := filepath.Join(dir, fmt.Sprintf("cut-%d", n))
-		before := k.copy()
-		d.cut(w, img)
-		after := k.copy()
-		for name, s := range before { // only what no call was changing
-			if after[name] != s {
-				delete(before, name)
-			}
+		promised := d.cut(w, k, img)
+		for name, state := range promised {
+			counts[strings.TrimRight(name, "0123456789-")+" "+state]++
 		}
-		t.Run(fmt.Sprintf("cut %d", n), func(t *testing.T) { recoverFrom(t, img, before, w) })
+		t.Run(fmt.Sprintf("cut %d", n), func(t *testing.T) { recoverFrom(t, img, promised, w) })
 		if err := os.Remove(img); err != nil || t.Failed() || time.Since(began) > *budget {
 			t.Logf("ends after %d cuts: %v", n+1, err)
 			return
 		}
 	}
-	t.Logf("%d cuts", *cuts)
+	t.Logf("%d cuts, of which clients had been told: %v", *cuts, counts)
 }
 
 // recoverFrom has a daemon take up what a cut has left, on a machine that has
@@ -231,7 +277,9 @@ func recoverFrom(t *testing.T, img string, promised map[string]string, from *wor
 	w.h.Start()
 	for name, state := range promised {
 		kind, rest, _ := strings.Cut(name, " ")
-		path := map[string]string{"image": "/images/" + rest + "/json", "volume": "/volumes/" + rest, "container": "/containers/" + rest + "/json"}[kind]
+		path := map[string]string{
+			"image": "/images/" + rest + "/json", "volume": "/volumes/" + rest, "network": "/networks/" + rest, "container": "/containers/" + rest + "/json",
+		}[kind]
 		if got := w.exists(path); got != state {
 			t.Errorf("%s is %s after the cut, and a client was told that it is %s", name, got, state)
 		}
@@ -241,9 +289,10 @@ func recoverFrom(t *testing.T, img string, promised map[string]string, from *wor
 			t.Errorf("resident %s is %s", name, s)
 		}
 	}
-	if w.exists("/volumes/vol") == "absent" {
-		if _, err := os.Stat(w.h.Dir + "/state/volumes/vol"); err == nil {
-			t.Error("the directory of a volume that is not there is left")
+	volumes := w.volumes()
+	for v := range listed(w.h.Dir + "/state/volumes") {
+		if !slices.Contains(volumes, v) {
+			t.Errorf("the directory of volume %s, which is not there, is left", v)
 		}
 	}
 	var wrong []string
@@ -252,6 +301,7 @@ func recoverFrom(t *testing.T, img string, promised map[string]string, from *wor
 		t.Error(x)
 	}
 	w.wholeImages()
+	w.wholeNetworks()
 	a := w.api.post("/containers/exited/start", nil)
 	if end := w.api.post("/containers/exited/wait", nil); !a.ok() || !strings.Contains(string(end.body), `"StatusCode":11`) {
 		t.Errorf("a container does not work: %s, %s", a, end)
@@ -259,6 +309,43 @@ func recoverFrom(t *testing.T, img string, promised map[string]string, from *wor
 	for _, bad := range []string{"unreadable", "cannot be read", "half-made container: "} {
 		if strings.Contains(w.h.Log(), bad) {
 			t.Errorf("the daemon's log says %q", bad)
+		}
+	}
+}
+
+// wholeNetworks demands that the networks that are listed, and no more, have a
+// bridge and a driver's record, that a container in each of them has the address
+// that is told, that another one can be made, and that all can be removed.
+func (w *world) wholeNetworks() {
+	w.t.Helper()
+	w.must(w.api.delete("/containers/again?force=1")) // it comes and goes
+	w.must(w.api.post("/networks/create", object{"Name": "network3", "Driver": "bridge"}))
+	var names []string
+	for _, n := range w.names("/networks") {
+		if n == "host" || n == "none" {
+			continue
+		}
+		names = append(names, n)
+		w.must(w.api.post("/containers/create?name=in-"+n, object{
+			"Image": "busybox", "Cmd": []string{"sleep", "1000"}, "StopSignal": "SIGKILL", "HostConfig": object{"NetworkMode": n},
+		}))
+		w.must(w.api.post("/containers/in-"+n+"/start", nil))
+	}
+	var wrong []string
+	w.soon(func() bool {
+		all, err := w.containers()
+		if wrong = w.checkNetwork(all); err != nil {
+			wrong = append(wrong, err.Error())
+		}
+		return len(wrong) == 0
+	})
+	for _, x := range wrong {
+		w.t.Errorf("networks after the cut: %s", x)
+	}
+	for _, n := range names {
+		w.must(w.api.delete("/containers/in-" + n + "?force=1"))
+		if n != "bridge" {
+			w.must(w.api.delete("/networks/" + n))
 		}
 	}
 }
