@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/strakehq/strake/sdk/mount"
 )
 
@@ -49,6 +51,21 @@ func TestAMountOfTheMomentIsSeenByNobodyElse(t *testing.T) {
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("it is still mounted: %v, %v", left, err)
+	}
+}
+
+func TestAccountFilesThatAreNoneAreNotRead(t *testing.T) {
+	dir, mounts := tree(t, map[string]string{"etc/group/file": ""})
+	if err := unix.Mkfifo(filepath.Join(mounts[0].Source, "etc/passwd"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := accounts{passwd: []byte("before"), group: []byte("before")}
+	err := withRootfs(dir, mounts, func(root *os.File) (err error) {
+		a, err = readAccounts(root) // must not wait for a writer of the FIFO
+		return err
+	})
+	if err != nil || a.passwd != nil || a.group != nil {
+		t.Errorf("passwd %q, group %q, %v", a.passwd, a.group, err)
 	}
 }
 

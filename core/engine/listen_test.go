@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -97,6 +98,26 @@ func TestStaleSocketIsReplacedAndALiveOneIsNot(t *testing.T) {
 	}
 	if _, err := listenUnix(t.Context(), path, "", quiet()); !errdefs.IsUnavailable(err) {
 		t.Errorf("a second listener: %v", err)
+	}
+}
+
+func TestTheSocketIsItsGroupsToo(t *testing.T) {
+	g, err := user.LookupGroupId("1") // any but root's
+	if err != nil {
+		t.Skip(err)
+	}
+	path := filepath.Join(t.TempDir(), "api.sock")
+	l, err := listenUnix(t.Context(), path, g.Name, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	fi, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := fi.Sys().(*syscall.Stat_t); fi.Mode().Perm() != 0o660 || st.Uid != 0 || st.Gid != 1 {
+		t.Errorf("socket is %v %d:%d, want rw-rw---- 0:1", fi.Mode(), st.Uid, st.Gid)
 	}
 }
 

@@ -62,8 +62,13 @@ func TestContainersSeeWhatTheirFlagsSay(t *testing.T) {
 }
 
 func TestAContainerThatExceedsItsMemoryIsKilledAndSaysSo(t *testing.T) {
-	h := testkit.Start(t)
-	id := h.MustDocker("run", "-d", "-m", "16m", "busybox", "sh", "-c", "tail /dev/zero")
+	exceedsItsMemory(t, testkit.Start(t))
+}
+
+func exceedsItsMemory(t *testing.T, h *testkit.Host, flags ...string) {
+	t.Helper()
+	args := append([]string{"run", "-d", "-m", "16m"}, flags...)
+	id := h.MustDocker(append(args, "busybox", "sh", "-c", "tail /dev/zero")...)
 	if code := h.MustDocker("wait", id); code != "137" {
 		t.Errorf("exit code %s, want 137", code)
 	}

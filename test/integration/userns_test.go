@@ -38,6 +38,7 @@ func TestRemappedContainersWorkAsOthers(t *testing.T) {
 			w.hasStreams()
 			w.servesOverRestarts()
 			w.sharesNamespaces()
+			exceedsItsMemory(t, h, "--runtime", rt) // a limit holds in a user namespace, too
 		})
 	}
 	refusals(t, h)

@@ -42,7 +42,9 @@ func confined() rules {
 		"path./proc/keys": "^(empty|ENOENT|EACCES) ", "path./proc/timer_list": "^(empty|ENOENT|EACCES) ", "path./proc/kcore": "^(empty|ENOENT|EACCES) ",
 		"path./proc/interrupts": "^(empty|ENOENT|EACCES) ", "path./sys/firmware": "^(directory (empty|EACCES)|ENOENT|EACCES) ",
 		"path./proc/sys/kernel/core_pattern": "EROFS|EACCES", "path./sys/kernel/uevent_helper": "EROFS|ENOENT|EACCES",
-		"cgroup.release.*": refuse, "fd.*": `^(/dev/null|pipe|.*/std(out|err))$`,
+		// Above the hierarchies of cgroup v1 is a tmpfs of the container's own, as with Docker.
+		"mount./sys/fs/cgroup": "^tmpfs |,ro super=", "mount./sys/fs/cgroup/*": ",ro super=", "cgroup.mkdir.cgroup": "", "cgroup.mkdir.*": refuse,
+		"cgroup.release.*": refuse, "environment": "^(HOME )?HOSTNAME PATH$", "fd.*": `^(/dev/null|pipe|.*/std(out|err))$`,
 		"mount./sys": "^sysfs .*ro", "mount./proc/sys": "^proc .*ro ", "limit.Max-core-file-size": "",
 	}
 }

@@ -36,7 +36,7 @@ func differences() []difference {
 		{`^cgroup\.mkdir\.`, "^EROFS$", "^EACCES$", "stricter: read-only in a user namespace, too, where docker.io leaves it to the modes"},
 		{`^mount\./sys/fs/cgroup/`, ",ro super=", ",rw super=", "stricter: read-only in a user namespace, too, where docker.io leaves it to the modes"},
 		{`^mount\./dev/`, "^devtmpfs noexec,nosuid,", "^devtmpfs relatime,", "stricter: the flags that crun gives to devices in a user namespace"},
-		{`^mount\./(proc|sys)/?`, "", "", "equal: the flags that crun gives to masks and read-only paths; none can be changed from inside"},
+		{`^mount\./(proc|sys)/?`, ",ro super=", "", "equal: the flags that crun gives to masks and read-only paths; none can be changed from inside"},
 		{`^mount\./sys$`, "super=rw", "super=ro", "equal: crun makes the mount read-only, runc its file system as well"},
 		{`hugetlb`, "", "", "equal: a cgroup hierarchy that crun mounts too, read-only"},
 		{`^path\.`, " (EACCES|EROFS)$", " (EACCES|EROFS)$", "equal: refused for the mount's sake or for the mode's"},
