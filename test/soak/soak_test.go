@@ -2,6 +2,8 @@ package soak
 
 import (
 	"encoding/json"
+	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -53,18 +55,52 @@ func post(t *testing.T, h *testkit.Host, method, path, body string, v any) {
 	}
 }
 
-// cycle creates, starts, execs in, stops and removes one container.
+// cycle takes one container through its life: with a health check, somebody who
+// attaches and leaves without a word, an exec that is read to its end, one that
+// cannot be started, and one that nobody waits for.
 func cycle(t *testing.T, h *testkit.Host) {
 	t.Helper()
 	var made struct{ ID string }
-	post(t, h, "POST", "/containers/create", `{"Image": "busybox", "Cmd": ["sh", "-c", "trap 'exit 0' TERM; echo up; while true; do sleep 0.05; done"],
+	post(t, h, "POST", "/containers/create", `{"Image": "busybox", "Cmd": ["sh", "-c", "trap 'exit 0' TERM; while true; do echo up; sleep 0.05; done"],
+		"Healthcheck": {"Test": ["CMD", "true"], "Interval": 20000000},
 		"ExposedPorts": {"80/tcp": {}}, "HostConfig": {"PublishAllPorts": true, "Tmpfs": {"/t": ""}}, "Volumes": {"/v": {}}}`, &made)
+	abandoned := hijack(t, h, "/containers/"+made.ID+"/attach?stream=1&stdin=1&stdout=1&stderr=1", "")
 	post(t, h, "POST", "/containers/"+made.ID+"/start", "", nil)
-	var exec struct{ ID string }
-	post(t, h, "POST", "/containers/"+made.ID+"/exec", `{"Cmd": ["true"], "AttachStdout": true}`, &exec)
-	post(t, h, "POST", "/exec/"+exec.ID+"/start", `{"Detach": true}`, nil)
+	exec := func(config string) string {
+		var exec struct{ ID string }
+		post(t, h, "POST", "/containers/"+made.ID+"/exec", config, &exec)
+		return "/exec/" + exec.ID + "/start"
+	}
+	post(t, h, "POST", exec(`{"Cmd": ["true"], "AttachStdout": true}`), `{"Detach": true}`, nil)
+	for cmd, want := range map[string]string{`"echo", "heard"`: "heard", `"/no/such/program"`: "no such file"} {
+		stream := hijack(t, h, exec(`{"Cmd": [`+cmd+`], "Tty": true, "AttachStdout": true, "AttachStderr": true}`), `{"Tty": true}`)
+		var heard []byte
+		for part := make([]byte, 4096); !strings.Contains(string(heard), want); {
+			n, err := stream.Read(part)
+			if heard = append(heard, part[:n]...); err != nil {
+				t.Fatalf("exec %s: %q, %v", cmd, heard, err)
+			}
+		}
+		stream.Close()
+	}
+	abandoned.Close()
 	post(t, h, "POST", "/containers/"+made.ID+"/stop?t=2", "", nil)
 	post(t, h, "DELETE", "/containers/"+made.ID+"?v=1", "", nil)
+}
+
+// hijack takes a connection over and returns it behind the head of the answer.
+func hijack(t *testing.T, h *testkit.Host, path, body string) net.Conn {
+	t.Helper()
+	c, err := new(net.Dialer).DialContext(t.Context(), "unix", h.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: strake\r\nUpgrade: tcp\r\nConnection: Upgrade\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		path, len(body), body)
+	return c
 }
 
 // settle waits until a figure no longer falls: links and snapshots are deleted
@@ -107,7 +143,7 @@ func TestNothingGrowsOverManyCycles(t *testing.T) {
 			}
 		}
 	}
-	run(max(20, cycles/10)) // caches and pools fill
+	run(max(20, cycles/5)) // caches and pools fill
 	moments := []Figures{settle(t, h)}
 	const parts = 8 // of the curve
 	began := time.Now()
@@ -125,11 +161,35 @@ func TestNothingGrowsOverManyCycles(t *testing.T) {
 	first, last := moments[0], settle(t, h)
 	t.Logf("%d cycles beside %d containers in %v, %v each\n%s", cycles, beside,
 		took.Round(time.Second), (took / time.Duration(cycles)).Round(time.Millisecond), Table(append(moments, last)...))
-	for name, was := range first {
-		if grown := last[name] - was; grown > allowed(name, was) {
-			t.Errorf("%s grew from %d to %d", name, was, last[name])
+	moments = append(moments, last)
+	for name := range merged(moments) {
+		if grown := last[name] - first[name]; grown > allowed(name, first[name]) {
+			t.Errorf("%s grew from %d to %d", name, first[name], last[name])
+		}
+		if cycles >= 500 && steady(name) {
+			early, late := bounds(moments[1:parts/2+1], name), bounds(moments[parts/2+1:], name)
+			if late.low > early.high+max(early.high/20, 256) {
+				t.Errorf("%s grows all the time: at most %d in the first half, at least %d in the second", name, early.high, late.low)
+			}
 		}
 	}
+}
+
+// steady says that a figure has no reason to be larger in the whole second half
+// than it ever was in the first.
+func steady(name string) bool {
+	return strings.HasSuffix(name, "anonymous KiB") || strings.HasSuffix(name, "live heap KiB")
+}
+
+type span struct{ low, high int }
+
+// bounds are a figure's smallest and largest value.
+func bounds(moments []Figures, name string) span {
+	s := span{moments[0][name], moments[0][name]}
+	for _, m := range moments {
+		s.low, s.high = min(s.low, m[name]), max(s.high, m[name])
+	}
+	return s
 }
 
 // allowed is how much a figure may differ that depends on the moment: the
