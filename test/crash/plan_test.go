@@ -4,6 +4,7 @@ import (
 	"math/rand"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/strakehq/strake/sdk/mishap"
@@ -134,4 +135,32 @@ func many(p mishap.Point) bool {
 	return slices.Contains([]mishap.Point{
 		mishap.LayerEntry, mishap.ShimLogNoted, mishap.ShimLogWritten, mishap.ShimState, mishap.ShimStateAside,
 	}, p)
+}
+
+func TestAPointThatNeverActsIsDealtAgainAndFailsTheRun(t *testing.T) {
+	acting, idle := mishap.All()[0], mishap.All()[1]
+	p, r := newPlan(1, []mishap.Point{acting, idle}), newReport()
+	dealt := map[mishap.Point]int{}
+	for !p.dealt() {
+		s := p.next()
+		if dealt[s.point]++; s.point == idle {
+			p.missed(idle)
+		} else {
+			r.note(acting, "straked", nil, []string{"daemon"})
+		}
+		if dealt[s.point] > 1 && s.hit != 1 {
+			t.Errorf("dealt again for hit %d", s.hit)
+		}
+	}
+	if dealt[acting] != 1 || dealt[idle] != 3 {
+		t.Errorf("dealt: %v", dealt)
+	}
+	missing := strings.Join(r.missing(), "\n") + "\n"
+	for want, is := range map[string]bool{
+		": " + string(acting): false, ": " + string(idle): true, "random: daemon": false, "random: storage" + stopped: true,
+	} {
+		if strings.Contains(missing, want+"\n") != is {
+			t.Errorf("%q among what is missing: want %v", want, is)
+		}
+	}
 }
