@@ -198,7 +198,11 @@ func (m *Manager) runExec(ctx context.Context, u *unit, rec record, e *execution
 	if socket == "" {
 		return nil, nil
 	}
-	return connect(ctx, rec.ID, socket)
+	conn, err := connect(ctx, rec.ID, socket)
+	if err != nil { // its shim died over it: what it wrote is lost, how it ends is not
+		return nil, refuse(errdefs.ErrUnavailable, "OCI runtime exec failed: its streams are lost: %s", plain(err, rec.ID))
+	}
+	return conn, nil
 }
 
 func execCode(err error) int {

@@ -122,7 +122,7 @@ func (c *Container) takeOver(p *process, s wire.State, io wire.IO, kept Kept) er
 	}
 	s.TTY, s.StdinOpen = streams.TTY(), streams.StdinOpen()
 	p.state = s
-	go func() { c.ended(p, p.handle.Wait()) }()
+	go func() { c.ended(p, p.wait()) }()
 	return nil
 }
 

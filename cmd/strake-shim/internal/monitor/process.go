@@ -77,10 +77,27 @@ func (p *process) name() string {
 	return string(b)
 }
 
+// statusFile keeps how an exec ended while its output is being read, for a shim
+// that comes later: one that ends at once is reaped before the driver holds it.
+const statusFile = "status.json"
+
+// wait is for a process that another shim started.
+func (p *process) wait() (s reap.Status) {
+	if wire.Load(p.file(statusFile), &s) == nil {
+		return s
+	}
+	return p.handle.Wait()
+}
+
 // ended is called once for each process, when it has ended. Order matters:
 // output is logged and the status is on disk before anybody is told.
 func (c *Container) ended(p *process, s reap.Status) {
 	exit := wire.Exit{Code: s.Code, Known: s.Known, At: time.Now()}
+	if p.id != "" && s.Known {
+		if err := wire.Store(p.file(statusFile), s); err != nil {
+			note("process %q: store status: %v", p.id, err)
+		}
+	}
 	mishap.Hit(mishap.ShimEnded)
 	close(p.gone)
 	<-c.ready
