@@ -129,6 +129,7 @@ SHORTAGES := StoppedDrivers|KeptAfterTheShortage|FullAtCreate|TooLittleSpace|Som
 .PHONY: shortage
 shortage: build ## hangs, shortages, clocks that are set, hostile clients and drivers, with figures: the long form
 	STRAKE_LONG=1 $(GO) test -count=1 -parallel 1 -p 1 -timeout 40m -v ./test/shortage ./test/clock
+	STRAKE_LONG=1 $(GO) test -count=1 -v -run ConflictingVerbs ./core/container
 
 CYCLES ?= 2000
 BESIDE ?= 200

@@ -34,6 +34,8 @@ type Runtime struct {
 	// Creating and Collecting, if not nil, are called before Create and
 	// Collect do their work.
 	Creating, Collecting func()
+	// Dawdling, if not nil, is called before each call that changes a process.
+	Dawdling func()
 
 	mu       sync.Mutex
 	all      map[runtime.ContainerID]*process // guarded by mu
@@ -68,6 +70,12 @@ func (r *Runtime) Info(context.Context) (driver.Info, error) {
 
 // Configure implements driver.Driver.
 func (r *Runtime) Configure(context.Context, driver.Config) error { return nil }
+
+func (r *Runtime) dawdle() {
+	if r.Dawdling != nil {
+		r.Dawdling()
+	}
+}
 
 func (r *Runtime) note(call string, id runtime.ContainerID) {
 	r.log = append(r.log, call+" "+string(id))
@@ -162,6 +170,7 @@ func (r *Runtime) Create(_ context.Context, q runtime.CreateRequest) (driver.Han
 
 // Start implements runtime.Lifecycle.
 func (r *Runtime) Start(_ context.Context, id runtime.ContainerID) (runtime.State, error) {
+	r.dawdle()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.note("start", id)
@@ -207,6 +216,7 @@ func (r *Runtime) State(_ context.Context, id runtime.ContainerID, exec runtime.
 
 // Kill implements runtime.Lifecycle: SIGTERM and SIGKILL end the process.
 func (r *Runtime) Kill(ctx context.Context, id runtime.ContainerID, exec runtime.ExecID, signal int, _ bool) error {
+	r.dawdle()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.note(fmt.Sprintf("kill -%d", signal), id)
@@ -236,6 +246,7 @@ func (r *Runtime) Resume(_ context.Context, id runtime.ContainerID) error {
 }
 
 func (r *Runtime) set(call string, id runtime.ContainerID, s runtime.Status) error {
+	r.dawdle()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.note(call, id)
@@ -248,6 +259,7 @@ func (r *Runtime) set(call string, id runtime.ContainerID, s runtime.Status) err
 
 // Update implements runtime.Lifecycle.
 func (r *Runtime) Update(_ context.Context, id runtime.ContainerID, _ json.RawMessage) error {
+	r.dawdle()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.note("update", id)
@@ -256,6 +268,7 @@ func (r *Runtime) Update(_ context.Context, id runtime.ContainerID, _ json.RawMe
 
 // Delete implements runtime.Lifecycle.
 func (r *Runtime) Delete(_ context.Context, id runtime.ContainerID, _ bool) (*runtime.Exit, error) {
+	r.dawdle()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.note("delete", id)
