@@ -66,7 +66,10 @@ func (h Host) begin(ctx context.Context, call Call) (*transfer, error) {
 		stalled := !time.Now().Before(limit)
 		cancel()
 		<-t.done
-		if errors.Is(err, os.ErrDeadlineExceeded) && stalled {
+		if !errors.Is(err, os.ErrDeadlineExceeded) { // for want of descriptors, say: the call was ended for that
+			return nil, fmt.Errorf("stream: accept: %w", err)
+		}
+		if stalled {
 			return nil, fmt.Errorf("stream: the driver did not connect within %s: %w", stall, errdefs.ErrUnavailable)
 		}
 		if t.err != nil {
