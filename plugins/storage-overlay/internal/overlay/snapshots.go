@@ -92,8 +92,22 @@ func (s *store) build(ctx context.Context, e snapshot, chain []string) error {
 		mishap.Hit(mishap.SnapshotNamed)
 	}
 	if err != nil {
-		return errors.Join(err, os.RemoveAll(aside))
+		return errors.Join(err, s.abandon(aside, e.n))
 	}
+	return nil
+}
+
+// abandon removes what was made of a snapshot. What cannot be removed now, for
+// want of descriptors, say, goes to the trash, which is tried again.
+func (s *store) abandon(aside string, n uint64) error {
+	err := os.RemoveAll(aside)
+	if err == nil {
+		return nil
+	}
+	if moved := os.Rename(aside, filepath.Join(s.root, "trash", strconv.FormatUint(n, 10))); moved != nil {
+		return errors.Join(err, moved)
+	}
+	s.reaper.wake()
 	return nil
 }
 
