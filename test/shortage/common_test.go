@@ -53,6 +53,11 @@ func ready(t *testing.T, h *testkit.Host) map[string]driverState {
 // api makes one request of the daemon.
 func api(t *testing.T, h *testkit.Host, method, path, body string) (status int, answer string) {
 	t.Helper()
+	return apiBy(t, h.API(), method, path, body)
+}
+
+func apiBy(t *testing.T, c *http.Client, method, path, body string) (status int, answer string) {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, "http://strake"+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +65,7 @@ func api(t *testing.T, h *testkit.Host, method, path, body string) (status int, 
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := h.API().Do(req)
+	resp, err := c.Do(req)
 	if err != nil {
 		t.Errorf("%s %s: %v", method, path, err)
 		return 0, ""

@@ -1,7 +1,9 @@
 package shortage
 
 import (
+	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -19,18 +21,8 @@ func TestNoDescriptorsLeft(t *testing.T) {
 	h := testkit.Start(t)
 	h.MustDocker("pull", "-q", "busybox")
 	id := h.MustDocker("run", "-d", "busybox", "sleep", "1000")
-	set := func(n uint64) {
-		var lim unix.Rlimit
-		if err := unix.Prlimit(h.Pid(), unix.RLIMIT_NOFILE, nil, &lim); err != nil {
-			t.Fatal(err)
-		}
-		lim.Cur = min(n, lim.Max)
-		if err := unix.Prlimit(h.Pid(), unix.RLIMIT_NOFILE, &lim, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
 	var conns []net.Conn
-	set(100)
+	nofile(t, h.Pid(), 100)
 	for range 150 { // some wait in the listener's queue
 		c, err := net.Dial("unix", h.Socket)
 		if err != nil {
@@ -45,19 +37,118 @@ func TestNoDescriptorsLeft(t *testing.T) {
 		}
 	}
 	wantWorks(t, h)
-	// Few are left: what needs them is refused, and done when there are more.
-	set(uint64(openFiles(t, h.Pid())) + 3)
-	r := h.Docker("run", "--rm", "busybox", "true")
-	t.Logf("run with three descriptors: %d %s", r.Code, r.Stderr)
-	if r.Code != 0 && !strings.Contains(r.Stderr, "too many open files") {
-		t.Errorf("run with three descriptors: %+v", r)
-	}
-	set(1 << 16)
+	nofile(t, h.Pid(), 1<<16)
 	wantWorks(t, h)
 	h.MustDocker("exec", id, "true")
-	if n := h.MustDocker("ps", "-aq"); strings.Contains(n, "\n") {
-		t.Errorf("containers are left: %s", n)
+}
+
+// spare limits a process to so many descriptors more than it has.
+func spare(t *testing.T, pid, more int) {
+	t.Helper()
+	n := 0 // the first number that it may not use
+	for ; ; n++ {
+		_, err := os.Lstat(fmt.Sprintf("/proc/%d/fd/%d", pid, n))
+		if err != nil && more == 0 {
+			break
+		}
+		if err != nil {
+			more--
+		}
 	}
+	nofile(t, pid, uint64(n))
+}
+
+// nofile sets the limit of a process's descriptors.
+func nofile(t *testing.T, pid int, n uint64) {
+	t.Helper()
+	var lim unix.Rlimit
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &lim); err != nil {
+		t.Fatal(err)
+	}
+	lim.Cur = min(n, lim.Max)
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &lim, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// lasting returns how to ask the daemon on a connection that it has already.
+func lasting(t *testing.T, h *testkit.Host) func(method, path, body string) (int, string) {
+	t.Helper()
+	client := h.API()
+	tr, ok := client.Transport.(*http.Transport)
+	if !ok {
+		t.Fatalf("transport %T", client.Transport)
+	}
+	tr.DisableKeepAlives, tr.MaxConnsPerHost = false, 1
+	t.Cleanup(tr.CloseIdleConnections)
+	ask := func(method, path, body string) (int, string) {
+		t.Helper()
+		return apiBy(t, client, method, path, body)
+	}
+	ask(http.MethodGet, "/_ping", "")
+	return ask
+}
+
+// A daemon and its drivers that may open nothing more, or one file, or two, and
+// so on: each create, start, network and pull is refused in clear words and
+// leaves nothing, or is done, and the last of the steps is.
+func TestTooFewDescriptorsForWhatIsMade(t *testing.T) {
+	t.Parallel()
+	const tooMany = "too many open files"
+	h := testkit.Start(t)
+	state := &disk{t, filepath.Join(h.Dir, "state")}
+	h.MustDocker("pull", "-q", "busybox")
+	h.MustDocker("run", "--rm", "-p", "0:80", "busybox", "true")
+	ask := lasting(t, h)
+	undo := func() {
+		t.Helper()
+		ask(http.MethodDelete, "/containers/new?force=1", "")
+		ask(http.MethodDelete, "/networks/new", "")
+		ask(http.MethodDelete, "/images/nginx", "")
+	}
+	steps := []struct{ path, body string }{
+		{"/containers/create?name=new", `{"Image":"busybox","Cmd":["sleep","1000"],"HostConfig":{"PortBindings":{"80/tcp":[{}]}},"ExposedPorts":{"80/tcp":{}}}`},
+		{"/containers/new/start", ""},
+		{"/networks/create", `{"Name":"new"}`},
+		{"/images/create?fromImage=nginx", ""},
+	}
+	for what, kind := range map[string]string{"daemon": "", "storage driver": "storage", "runtime driver": "runtime", "network driver": "network", "registry driver": "registry"} {
+		refusals, fit, last := 0, false, ""
+		undo()
+		before := state.traces(h)
+		for more := 0; !fit && more < 200; more += 1 + more/8 {
+			pid := h.Pid()
+			if kind != "" {
+				pid = ready(t, h)[kind].Pid
+			}
+			fit = true
+			for _, s := range steps {
+				spare(t, pid, more)
+				status, body := ask(http.MethodPost, s.path, s.body)
+				nofile(t, pid, 1<<16)
+				if status < 300 && !strings.Contains(body, `"errorDetail"`) {
+					continue
+				}
+				fit = false
+				refusals, last = refusals+1, s.path+": "+body[max(0, len(body)-300):]
+				if !strings.Contains(body, tooMany) {
+					t.Errorf("%s, %d descriptors more: %s: %d %s", what, more, s.path, status, body[max(0, len(body)-300):])
+				}
+				if strings.HasPrefix(s.path, "/containers/create") {
+					if status, body = ask(http.MethodPost, s.path, s.body); status != http.StatusCreated {
+						t.Errorf("%s: %s with enough descriptors: %d %s", what, s.path, status, body)
+					}
+				}
+			}
+			undo()
+			state.only(h, before, fmt.Sprintf("%s with %d descriptors more", what, more))
+		}
+		t.Logf("%s: refused %d times", what, refusals)
+		if !fit || refusals == 0 {
+			t.Errorf("%s: refused %d times, and all done in the end: %v; the last: %s", what, refusals, fit, last)
+		}
+	}
+	wantWorks(t, h)
 }
 
 func openFiles(t *testing.T, pid int) int {
