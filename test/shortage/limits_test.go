@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -245,4 +246,42 @@ func TestNoProcessesLeft(t *testing.T) {
 	wantWorks(t, h)
 	h.MustDocker("run", "--rm", "--name", "new", "busybox", "true")
 	wantLog(t, h, id, window{})
+}
+
+// The kernel refuses the daemon's new processes and threads: it launches no
+// driver, says so, and does when it may again. Should it need a thread meanwhile
+// it dies, as every program in Go does, and the next one finds all as it was.
+func TestNoProcessesLeftForTheDaemon(t *testing.T) {
+	t.Parallel()
+	h := testkit.Start(t)
+	h.MustDocker("pull", "-q", "busybox")
+	id := h.MustDocker("run", "-d", "busybox", "sh", "-c", counter)
+	before := h.MustDocker("inspect", "-f", "{{.State.Pid}} {{.RestartCount}}", id)
+	registry := ready(t, h)["registry"]
+	dir := group(t, "pids", h.Pid())
+	write(t, dir+"/pids.max", read(t, dir+"/pids.current"))
+	signal(t, registry.Pid, syscall.SIGKILL)
+	r := h.Docker("pull", "-q", "nginx")
+	t.Logf("pull: %d %s", r.Code, r.Stderr)
+	died := h.Lost()
+	switch {
+	case r.Code == 0:
+		t.Error("a driver was launched without a process")
+	case died:
+		if log := h.Log(); !strings.Contains(log, "failed to create new OS thread") {
+			t.Errorf("the daemon died: %s", log)
+		}
+	case !strings.Contains(r.Stderr, `registry driver "`) || !strings.Contains(r.Stderr, "resource temporarily unavailable"):
+		t.Errorf("pull without a driver: %+v", r)
+	}
+	write(t, dir+"/pids.max", "max")
+	if died {
+		h.Start()
+	}
+	ready(t, h)
+	if after := h.MustDocker("inspect", "-f", "{{.State.Pid}} {{.RestartCount}}", id); after != before {
+		t.Errorf("the container: %s, was %s", after, before)
+	}
+	wantLog(t, h, id, window{})
+	wantWorks(t, h)
 }
