@@ -266,7 +266,11 @@ func (h *Host) signal(sig syscall.Signal) {
 	if err := cmd.Process.Signal(sig); err != nil {
 		h.tb.Errorf("signal straked: %v", err)
 	}
-	h.Eventually(20*time.Second, "straked ends", func() bool { return !Alive(cmd.Process.Pid) })
+	// Not before it is waited for: a zombie's other threads may still hold its lock.
+	h.Eventually(20*time.Second, "straked ends", func() bool {
+		_, err := os.Stat(fmt.Sprintf("/proc/%d", cmd.Process.Pid))
+		return errors.Is(err, os.ErrNotExist)
+	})
 }
 
 // Alive says whether a process exists and is no zombie.
