@@ -38,7 +38,15 @@ import (
 	"github.com/strakehq/strake/core/trace"
 	"github.com/strakehq/strake/core/unpack"
 	"github.com/strakehq/strake/core/volume"
+	"github.com/strakehq/strake/sdk/footprint"
 	"github.com/strakehq/strake/sdk/version"
+)
+
+// The program's pages are let go when the start is over, and when nothing was
+// asked of the daemon for some time.
+const (
+	settled = time.Second
+	rested  = time.Minute
 )
 
 // Engine is a daemon. Make one with New, then Run it once.
@@ -186,6 +194,8 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	defer cut()
 	server := api.NewHTTPServer(e.handler, e.log.Named("http"))
 	server.BaseContext = func(net.Listener) context.Context { return requests }
+	rest := footprint.NewRest(settled, rested)
+	server.ConnState = func(net.Conn, http.ConnState) { rest.Stir() }
 	failed := make(chan error, len(e.listeners))
 	for _, l := range e.listeners {
 		work.Go(func() { failed <- server.Serve(l) })

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 
+	"github.com/strakehq/strake/sdk/footprint"
 	"github.com/strakehq/strake/sdk/internal/peercred"
 	"github.com/strakehq/strake/sdk/internal/rpcerr"
 	"github.com/strakehq/strake/sdk/internal/rpctrace"
@@ -23,7 +24,7 @@ const maxMessage = 16 << 20
 // newServer makes the gRPC server of a driver. accepted is called for each
 // connection.
 func newServer(log hclog.Logger, accepted func()) *grpc.Server {
-	g := guard{log}
+	g := guard{log, footprint.NewRest(settled, rested)}
 	return grpc.NewServer(
 		grpc.Creds(&peercred.Credentials{Accepted: accepted}),
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
@@ -32,15 +33,29 @@ func newServer(log hclog.Logger, accepted func()) *grpc.Server {
 	)
 }
 
+// A driver's pages are let go when its start is over, and when nothing was asked
+// of it for some time. To map them again costs the next call less than a
+// millisecond.
+const (
+	settled = time.Second
+	rested  = time.Minute
+)
+
 // guard surrounds a driver's methods: it logs calls, demands deadlines, and
 // turns panics into errors.
-type guard struct{ log hclog.Logger }
+type guard struct {
+	log  hclog.Logger
+	rest *footprint.Rest
+}
 
 func (g guard) unary(ctx context.Context, req any, i *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
 	if !ours(i.FullMethod) {
 		return next(ctx, req)
 	}
 	op := rpcerr.Verb(i.FullMethod)
+	if op != "Info" { // by which the host looks whether the driver is there
+		g.rest.Stir()
+	}
 	if _, ok := ctx.Deadline(); !ok {
 		return nil, fmt.Errorf("%s: call without a deadline: %w", op, errdefs.ErrInvalidArgument)
 	}
@@ -62,6 +77,7 @@ func (g guard) stream(srv any, s grpc.ServerStream, i *grpc.StreamServerInfo, ne
 	start := time.Now()
 	defer func() {
 		g.recover(op, recover(), &err)
+		g.rest.Stir()
 		g.done(op, start, err)
 	}()
 	return next(srv, s)
