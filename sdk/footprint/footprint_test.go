@@ -1,6 +1,7 @@
 package footprint
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,14 +68,14 @@ func TestReleaseLetsGoOfWhatIsNotUsed(t *testing.T) {
 
 func TestARestBeginsWhenNothingStirs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		times := 0
-		r := newRest(time.Second, time.Minute, func() { times++ })
-		expect := func(after time.Duration, want int) {
+		var times atomic.Int64
+		r := newRest(time.Second, time.Minute, func() { times.Add(1) })
+		expect := func(after time.Duration, want int64) {
 			t.Helper()
 			time.Sleep(after)
 			synctest.Wait()
-			if times != want {
-				t.Errorf("let go %d times, expected %d", times, want)
+			if times.Load() != want {
+				t.Errorf("let go %d times, expected %d", times.Load(), want)
 			}
 		}
 		expect(900*time.Millisecond, 0)
