@@ -67,7 +67,7 @@ func (s *setup) socketPrefix(id runtime.ContainerID) string {
 
 // errNoShim says that the shim is dead and the container is not to be adopted,
 // since it has ended or was never created.
-var errNoShim = errors.New("no shim")
+var errNoShim = errors.New("its shim was killed, and there is no process for another to take over")
 
 // connect returns a connection to the living shim, or to a new one that takes
 // the place of a dead one.
@@ -161,7 +161,7 @@ func (s *setup) inCgroup(start func(cgroup *os.File) error) (err error) {
 // was never created.
 func (c *container) adopt(ctx context.Context) error {
 	if c.gone.Load() || c.has(wire.ExitFile) || !c.has(wire.StateFile) {
-		return errNoShim
+		return fmt.Errorf("container %s: %w", c.id, errNoShim)
 	}
 	c.d.log.Warn("shim died, another adopts the container", "container", c.id)
 	if err := c.launch(ctx, true); err != nil {

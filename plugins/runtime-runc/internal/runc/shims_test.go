@@ -1,7 +1,9 @@
 package runc
 
 import (
+	"errors"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 )
@@ -32,5 +34,12 @@ func TestARuntimeAtWorkIsKilledWithItsShim(t *testing.T) {
 	case err := <-other:
 		t.Errorf("another container's was ended, too: %v", err)
 	default:
+	}
+}
+
+func TestAContainerWithoutAShimIsNamed(t *testing.T) {
+	c := &container{id: "c1", dir: t.TempDir()}
+	if err := c.adopt(t.Context()); !errors.Is(err, errNoShim) || !strings.Contains(err.Error(), "c1: its shim was killed") {
+		t.Errorf("got %v", err)
 	}
 }
