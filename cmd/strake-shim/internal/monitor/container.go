@@ -38,6 +38,8 @@ type Container struct {
 	deleted chan struct{} // closed when the runtime has forgotten the container
 
 	command sync.Mutex // held while the runtime changes the container
+	// starting is held for reading by each exec that is being started.
+	starting sync.RWMutex
 
 	mu        sync.Mutex // guards all below
 	failed    error      // why creation or adoption failed

@@ -3,8 +3,11 @@ package monitor
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"github.com/strakehq/strake/cmd/strake-shim/internal/stdio"
 	"github.com/strakehq/strake/sdk/mishap"
@@ -16,6 +19,8 @@ func (c *Container) exec(r wire.Request) (wire.Reply, error) {
 	if p, err := c.process(r.Exec); err == nil {
 		return c.again(p, r)
 	}
+	c.starting.RLock()
+	defer c.starting.RUnlock()
 	if err := c.expect(wire.Running); err != nil {
 		return wire.Reply{}, err
 	}
@@ -92,6 +97,32 @@ func (c *Container) runExec(p *process) error {
 		return err
 	}
 	return nil
+}
+
+// execsEndWithin is how long the container's removal waits for its execs: they
+// have ended with it.
+const execsEndWithin = 2 * time.Second
+
+// awaitExecs waits until no exec writes into its directory any more, be it
+// because it is being started or because it has ended.
+func (c *Container) awaitExecs() {
+	none := make(chan struct{})
+	go func() {
+		defer close(none)
+		c.starting.Lock() // none starts after it: the container has stopped
+		defer c.starting.Unlock()
+		c.mu.Lock()
+		execs := slices.Collect(maps.Values(c.execs))
+		c.mu.Unlock()
+		for _, p := range execs {
+			<-p.done
+		}
+	}()
+	select {
+	case <-none:
+	case <-time.After(execsEndWithin):
+		note("delete: an exec does not end")
+	}
 }
 
 // deleteExec forgets an exec that has ended.

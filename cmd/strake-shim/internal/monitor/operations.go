@@ -253,6 +253,7 @@ func (c *Container) delete(force bool) (wire.Reply, error) {
 	}
 	<-c.init.done
 	<-c.deleted
+	c.awaitExecs()
 	r, err := c.answer("", nil)
 	c.mu.Lock()
 	defer c.mu.Unlock()
