@@ -4,6 +4,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/strakehq/strake/sdk/runtime"
 )
 
@@ -20,6 +22,7 @@ func adoptCases(env RuntimeEnv) []runtimeCase {
 		{"a terminal outlives its monitor", adoptTerminal},
 		{"an exec outlives the monitor, and its exit is told", adoptExec},
 		{"a paused and a created container outlive the monitor", adoptStatus},
+		{"a start fails when the process died with the monitor before it", adoptNeverStarted},
 		{"a container outlives monitor and driver", adoptAfterDriver},
 		{"exits are told although their monitor died after them", adoptStopped},
 	}
@@ -86,6 +89,16 @@ func adoptLateExit(l *runtimeLab) {
 	all := l.log(b.io.Log.Path)
 	if len(all) != 3 {
 		l.Errorf("log: %+v", all)
+	}
+}
+
+func adoptNeverStarted(l *runtimeLab) {
+	b := l.create(box{script: "exit 0"})
+	pid := l.state(b, "").Pid
+	l.NoError(l.env.KillMonitor(b.id), "kill the monitor")
+	l.NoError(unix.Kill(pid, unix.SIGKILL), "kill the process that waits") // mostly before another monitor is there
+	if _, err := l.d.Start(l.ctx, b.id); err == nil {
+		l.Errorf("the start of a process that died before it is told to have succeeded: %+v", l.state(b, ""))
 	}
 }
 

@@ -87,8 +87,8 @@ func (c *Container) ask(s *wire.State) error {
 	c.mu.Lock()
 	c.paused = status == string(wire.Paused)
 	c.mu.Unlock()
-	if status == string(wire.Created) {
-		return nil
+	if status == string(wire.Created) || status == string(wire.Stopped) && c.runtime.Waits(c.conf.ID) {
+		return nil // in the second case it ended while it waited for its start
 	}
 	s.Status = wire.Running
 	if s.StartedAt.IsZero() {

@@ -25,7 +25,7 @@ var errIndirect = errors.New("not as runc does it")
 // startDirectly lets a created container run. gone is closed when its process
 // has ended.
 func (r *Runner) startDirectly(id string, gone <-chan struct{}) error {
-	path := filepath.Join(r.Runtime.Root, id, "exec.fifo")
+	path := r.fifo(id)
 	switch r.Runtime.Like {
 	case wire.Runc:
 		return takeByte(path, gone)
@@ -34,6 +34,15 @@ func (r *Runner) startDirectly(id string, gone <-chan struct{}) error {
 	default:
 		return errIndirect
 	}
+}
+
+func (r *Runner) fifo(id string) string { return filepath.Join(r.Runtime.Root, id, "exec.fifo") }
+
+// Waits says that a container has not been started, or was not when it ended: one
+// whose shim is killed while it starts it dies of that.
+func (r *Runner) Waits(id string) bool {
+	_, err := os.Stat(r.fifo(id))
+	return err == nil
 }
 
 // giveByte is what crun's containers wait for.
