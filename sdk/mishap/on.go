@@ -19,7 +19,8 @@ import (
 // Variable names the directory in which a test says what points are to do.
 // For each point that is to act there is a file of its name, with a line of
 // space-separated words: on which hit of all processes together, the action,
-// and pids of others to which the same is to be done first. The actions:
+// and pids of others that are stopped first, if the process is, and killed
+// otherwise. The actions:
 //
 //	kill      SIGKILL the process
 //	stop      SIGSTOP it
@@ -122,7 +123,10 @@ func act(dir string, p Point, action string, others []string) {
 	fired := filepath.Join(dir, "fired", string(p)) // a test that sees it can read it whole
 	write(fired+".aside", fmt.Sprintf("%d %s", os.Getpid(), filepath.Base(name)))
 	must(os.Rename(fired+".aside", fired))
-	signal := map[string]syscall.Signal{"kill": syscall.SIGKILL, "stop": syscall.SIGSTOP}[action]
+	signal := syscall.SIGKILL
+	if action == "stop" {
+		signal = syscall.SIGSTOP
+	}
 	for _, o := range others {
 		pid, err := strconv.Atoi(o)
 		must(err)
