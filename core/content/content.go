@@ -39,6 +39,7 @@ type Store struct {
 
 	mu     sync.Mutex // serializes Flush
 	staged sync.RWMutex
+	early  early
 }
 
 const (
@@ -199,7 +200,7 @@ func (s *Store) Flush(ctx context.Context) error {
 	if err != nil || len(staged) == 0 {
 		return err
 	}
-	if err := s.syncfs(); err != nil {
+	if err := errors.Join(s.syncfs(), s.earlyError()); err != nil {
 		return fmt.Errorf("content store: %w", err)
 	}
 	mishap.Hit(mishap.BlobsSynced)

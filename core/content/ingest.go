@@ -95,6 +95,7 @@ func (i *Ingest) Write(p []byte) (int, error) {
 	n, err := i.file.Write(p)
 	i.hash.Write(p[:n]) // never fails
 	i.offset += int64(n)
+	i.store.Dirtied(n)
 	if err != nil {
 		return n, fmt.Errorf("blob %s: write: %w", i.desc.Digest, err)
 	}

@@ -211,7 +211,7 @@ func (j *job) decode(from io.Reader, to *pipe) error {
 
 // apply hands the plain tar to the driver and checks the diff id.
 func (j *job) apply(ctx context.Context, i int, key storage.SnapshotKey, plain io.Reader) (err error) {
-	tar := &hashing{r: plain, hash: j.layers[i].DiffID.Algorithm().Hash(), budget: j.u.o.Limits.budget(j.layers[i].Blob.Size, &j.grown)}
+	tar := &hashing{r: plain, seen: j.u.content.Dirtied, hash: j.layers[i].DiffID.Algorithm().Hash(), budget: j.u.o.Limits.budget(j.layers[i].Blob.Size, &j.grown)}
 	defer func() {
 		if err != nil {
 			tar.budget.giveBack()
@@ -246,9 +246,10 @@ func (j *job) applyTar(ctx context.Context, i int, key storage.SnapshotKey, tar 
 	return err
 }
 
-// hashing hashes what is read and bounds it.
+// hashing hashes what is read, tells of it, and bounds it.
 type hashing struct {
 	r      io.Reader
+	seen   func(n int)
 	hash   hash.Hash
 	n      int64
 	budget *budget
@@ -259,6 +260,7 @@ func (h *hashing) Read(p []byte) (int, error) {
 	n, err := h.r.Read(p)
 	h.hash.Write(p[:n]) // never fails
 	h.n += int64(n)
+	h.seen(n)
 	if h.err = h.budget.take(n); h.err != nil {
 		return 0, h.err
 	}
