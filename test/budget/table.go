@@ -78,7 +78,7 @@ func budgets() []budget {
 		{pull, packed, 4, "registry driver: socket in, socket out; straked: socket in, file out"},
 		{pull, unpacked, 3, "straked: socket out; storage driver: socket in, files out"},
 		{pull, readBack, 0, "what was downloaded is hashed, unpacked and written in one pass"},
-		{pull, fsyncs, 6, "a syncfs and an fsync of a directory by each of straked and the storage driver, however many layers; one transaction"},
+		{pull, fsyncs, 7, "a syncfs and an fsync of a directory by each of straked and the storage driver, however many layers; one transaction; one syncfs for each 32 MiB of blobs and files, which nobody waits for"},
 		{pull, transactions, 1, "the image is listed"},
 		{pull, rpcs, 28, "four layers: index, manifest, configuration, four blobs; Prepare, Apply, Commit and two Stat for each; Sync"},
 	}
