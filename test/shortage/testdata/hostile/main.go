@@ -131,6 +131,8 @@ func (*liar) FetchBlob(ctx context.Context, r registry.Repository, d ocispec.Des
 		return io.NopCloser(strings.NewReader(string(config()))), nil
 	}
 	switch trick(r) {
+	case "other-config":
+		return io.NopCloser(strings.NewReader(strings.Repeat("x", int(d.Size)))), nil
 	case "endless":
 		return io.NopCloser(zeros{}), nil
 	case "short":
