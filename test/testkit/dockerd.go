@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"testing"
 	"time"
 )
 
@@ -30,8 +31,9 @@ func (h *Host) StartDockerd(args ...string) *Dockerd {
 	if err != nil {
 		h.tb.Fatal(err)
 	}
+	parent := h.cgroup + "-docker"
 	cmd := exec.Command("/usr/sbin/dockerd", append(args, "-H", "unix://"+d.Socket, "--data-root", filepath.Join(dir, "data"),
-		"--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "pid"), "--cgroup-parent", h.cgroup+"-docker")...)
+		"--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "pid"), "--cgroup-parent", parent)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := h.ns.Start(cmd); err != nil {
 		h.tb.Fatalf("start dockerd (test/demo/packages installs docker.io): %v", err)
@@ -43,6 +45,7 @@ func (h *Host) StartDockerd(args ...string) *Dockerd {
 		}
 		cmd.Wait() // its exit code says nothing here
 		log.Close()
+		dropCgroup(h.tb, parent)
 	})
 	h.Eventually(30*time.Second, "dockerd answers", func() bool { return d.Run("version").Code == 0 })
 	return d
@@ -52,4 +55,19 @@ func (h *Host) StartDockerd(args ...string) *Dockerd {
 func (d *Dockerd) Run(args ...string) Result {
 	d.h.tb.Helper()
 	return d.h.Run(d.h.Command("/usr/bin/docker", append([]string{"-H", "unix://" + d.Socket}, args...)...))
+}
+
+// dropCgroup removes a parent of cgroups that dockerd made and leaves behind,
+// from every hierarchy.
+func dropCgroup(tb testing.TB, parent string) {
+	tb.Helper()
+	paths, err := filepath.Glob("/sys/fs/cgroup/*" + parent)
+	if err != nil {
+		tb.Error(err)
+	}
+	for _, p := range append(paths, "/sys/fs/cgroup"+parent) {
+		if err := os.Remove(p); err != nil && !os.IsNotExist(err) {
+			tb.Errorf("dockerd's cgroup: %v", err)
+		}
+	}
 }
