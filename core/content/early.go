@@ -1,6 +1,10 @@
 package content
 
-import "sync/atomic"
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+)
 
 // earlyEvery is how much is written before the disk is set to work on it: a
 // tenth of a second of a common disk's.
@@ -9,9 +13,9 @@ const earlyEvery = 32 << 20
 // early has the disk busy while a pull is still decompressing, so that Flush
 // finds little left to wait for.
 type early struct {
-	dirty   atomic.Int64
-	running atomic.Bool
-	failed  atomic.Pointer[error] // the kernel tells of it once
+	dirty  atomic.Int64
+	mu     sync.Mutex // held while there is writing out
+	failed error      // guarded by mu; the kernel tells of it once
 }
 
 // Dirtied says that n bytes are on their way to the store's file system, in
@@ -19,22 +23,23 @@ type early struct {
 // and does not wait for that.
 func (s *Store) Dirtied(n int) {
 	e := &s.early
-	if e.dirty.Add(int64(n)) < earlyEvery || !e.running.CompareAndSwap(false, true) {
+	if e.dirty.Add(int64(n)) < earlyEvery || !e.mu.TryLock() {
 		return
 	}
 	e.dirty.Store(0)
 	go func() {
-		defer e.running.Store(false)
-		if err := s.syncfs(); err != nil {
-			e.failed.Store(&err)
-		}
+		defer e.mu.Unlock()
+		e.failed = errors.Join(e.failed, s.syncfs())
 	}()
 }
 
-// earlyError is what writing out early came to, since it was asked last.
+// earlyError waits for the writing out that is under way, and says what it came
+// to since this was asked last.
 func (s *Store) earlyError() error {
-	if err := s.early.failed.Swap(nil); err != nil {
-		return *err
-	}
-	return nil
+	e := &s.early
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	err := e.failed
+	e.failed = nil
+	return err
 }
