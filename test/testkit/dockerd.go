@@ -61,11 +61,11 @@ func (d *Dockerd) Run(args ...string) Result {
 // from every hierarchy.
 func dropCgroup(tb testing.TB, parent string) {
 	tb.Helper()
-	paths, err := filepath.Glob("/sys/fs/cgroup/*" + parent)
+	paths, err := everyHierarchy(parent)
 	if err != nil {
 		tb.Error(err)
 	}
-	for _, p := range append(paths, "/sys/fs/cgroup"+parent) {
+	for _, p := range paths {
 		if err := os.Remove(p); err != nil && !os.IsNotExist(err) {
 			tb.Errorf("dockerd's cgroup: %v", err)
 		}

@@ -75,12 +75,18 @@ func (h *Host) Mountinfo() (string, error) {
 	return string(text), err
 }
 
+// everyHierarchy is where a cgroup may be: below each hierarchy of v1, and in v2's.
+func everyHierarchy(cgroup string) ([]string, error) {
+	paths, err := filepath.Glob("/sys/fs/cgroup/*" + cgroup)
+	return append(paths, "/sys/fs/cgroup"+cgroup), err
+}
+
 func (h *Host) cgroups() (found []string, err error) {
-	parents, err := filepath.Glob("/sys/fs/cgroup/*" + h.cgroup)
+	parents, err := everyHierarchy(h.cgroup)
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range append(parents, "/sys/fs/cgroup"+h.cgroup) {
+	for _, p := range parents {
 		err := filepath.WalkDir(p, func(path string, d fs.DirEntry, err error) error {
 			if err == nil && d.IsDir() {
 				found = append(found, "cgroup "+path)
